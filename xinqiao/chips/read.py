@@ -1,0 +1,93 @@
+"""Read one chip from its .toml file. Every mistake in the file becomes one line: file, key, what is expected."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import msgspec
+
+from xinqiao.chips.spec import Chip
+from xinqiao.errors import InputError, nearest
+
+FOLDER = Path(__file__).parent
+
+FIGURES = ("power", "launch")  # top-level keys that hold one figure, not a table of them
+
+Table = dict[str, Any]  # as tomllib answers
+
+
+def read(path: Path) -> Chip:
+    """The chip in `path`; InputError '<file>: <key>: <what is wrong>'.
+
+    A file with `base = "NAME"` states only what differs from that chip, which lies beside it or in this package.
+    """
+    data = _parse(path)
+    if "base" in data:
+        data = _merge(_parse(_base_path(path, data["base"])), data)
+    if data.setdefault("name", path.stem) != path.stem:
+        raise InputError(f"{path}: name: '{data['name']}' is not the file's name; remove the key or rename the file")
+    try:
+        return msgspec.convert(data, Chip)
+    except msgspec.ValidationError as error:
+        raise InputError(f"{path}: {_explain(error)}") from error
+
+
+def _parse(path: Path) -> Table:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not TOML: {error}") from error
+
+
+def _base_path(path: Path, name: object) -> Path:
+    for folder in (path.parent, FOLDER):
+        found = folder / f"{name}.toml"
+        if found.exists() and found.resolve() != path.resolve():
+            if "base" in _parse(found):
+                raise InputError(f"{path}: base: '{name}' has a base itself; name that one")
+            return found
+    known = (file.stem for folder in (path.parent, FOLDER) for file in folder.glob("*.toml"))
+    raise InputError(f"{path}: base: no chip '{name}'{nearest(str(name), known)}")
+
+
+def _merge(under: Table, over: Table) -> Table:
+    """`over` on top of `under`; tables key by key, a figure as a whole."""
+    merged = dict(under)
+    for key, value in over.items():
+        below = under.get(key)
+        is_table = isinstance(value, dict) and isinstance(below, dict) and key not in FIGURES
+        merged[key] = below | value if is_table else value
+    return merged
+
+
+def _explain(error: msgspec.ValidationError) -> str:
+    """'memory.capacity.unit: 'TB' is not one of GB, GiB' of msgspec's or our own words."""
+    message, _, where = str(error).partition(" - at `$")
+    path = where.strip("`.")
+    if isinstance(error.__cause__, ValueError):
+        return f"{path}.{message}".lstrip(".")
+    if found := re.match(r"Object (contains unknown|missing required) field `(.*)`", message):
+        key = f"{path}.{found[2]}".lstrip(".")
+        if found[1] == "missing required":
+            return f"{key}: missing"
+        fields = _type_at(path).__struct_fields__
+        return f"{key}: unknown key{nearest(found[2], fields) or '; known: ' + ', '.join(fields)}"
+    if found := re.match(r"Invalid enum value '?(.*?)'?$", message):
+        return f"{path}: '{found[1]}' is not one of {', '.join(map(str, get_args(_type_at(path))))}"
+    return f"{path}: {message[0].lower()}{message[1:].replace('`', '')}"
+
+
+def _type_at(path: str) -> Any:
+    """The type of the value at a key path such as 'memory.capacity' or 'rejected[0]'."""
+    kind: Any = Chip
+    for key in filter(None, path.split(".")):
+        name, bracket, _ = key.partition("[")
+        kind = next(field.type for field in msgspec.structs.fields(kind) if field.name == name)
+        if get_origin(kind) is not Literal and type(None) in get_args(kind):
+            kind = get_args(kind)[0]
+        if bracket:
+            kind = get_args(kind)[0]
+    return kind

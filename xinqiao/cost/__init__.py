@@ -1,0 +1,1 @@
+"""Seconds, FLOPs and bytes of one operator on one chip."""

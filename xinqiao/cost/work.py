@@ -1,0 +1,83 @@
+"""How much arithmetic an operator does, from the shapes of its tensors. A multiply and an add are two."""
+
+from collections.abc import Callable, Sequence
+from math import prod
+
+Shape = Sequence[int]
+Work = Callable[[Sequence[Shape], Sequence[Shape], bool], float]
+
+
+def _matmul(position: int) -> Work:
+    """Product of two matrices; `position` is that of the left one among the inputs: (..., m, k) × (..., k, n)."""
+
+    def flops(inputs: Sequence[Shape], outputs: Sequence[Shape], _flag: bool) -> float:
+        if len(inputs) < position + 2 or not inputs[position]:
+            return 0.0
+        left, right = inputs[position], inputs[position + 1]
+        columns = right[-1] if len(right) > 1 else 1
+        return 2.0 * prod(left) * columns
+
+    return flops
+
+
+def _linear(inputs: Sequence[Shape], outputs: Sequence[Shape], _flag: bool) -> float:
+    return 2.0 * prod(inputs[0]) * inputs[1][0]
+
+
+def _attention(products: int, query: int) -> Work:
+    """`products` matrix products over (batch, heads, queries, keys): 2 forward, 5 backward (one is recomputed)."""
+
+    def flops(inputs: Sequence[Shape], outputs: Sequence[Shape], _flag: bool) -> float:
+        q, k = inputs[query], inputs[query + 1]
+        return 2.0 * products * prod(q) * k[-2]
+
+    return flops
+
+
+def _convolution(passes: int, source: int) -> Work:
+    """Convolution of (n, c_in, ...) with (c_out, c_in/groups, ...); the flag says that it is transposed.
+
+    Each element of the larger-grained side meets one filter: the output, or the input where transposed.
+    """
+
+    def flops(inputs: Sequence[Shape], outputs: Sequence[Shape], transposed: bool) -> float:
+        weight = inputs[source + 1]
+        grid = inputs[source] if transposed else (outputs[0] if source == 0 else inputs[0])
+        return 2.0 * passes * prod(grid) * prod(weight[1:])
+
+    return flops
+
+
+_WORK: dict[str, Work] = {
+    "mm": _matmul(0),
+    "bmm": _matmul(0),
+    "mv": _matmul(0),
+    "_scaled_mm": _matmul(0),
+    "_int_mm": _matmul(0),
+    "addmm": _matmul(1),
+    "addmv": _matmul(1),
+    "baddbmm": _matmul(1),
+    "addbmm": _matmul(1),
+    "linear": _linear,
+    "convolution": _convolution(1, 0),
+    "convolution_overrideable": _convolution(1, 0),
+    "convolution_backward": _convolution(2, 1),
+    "convolution_backward_overrideable": _convolution(2, 1),
+    "_scaled_dot_product_flash_attention": _attention(2, 0),
+    "_scaled_dot_product_efficient_attention": _attention(2, 0),
+    "_scaled_dot_product_fused_attention_overrideable": _attention(2, 0),
+    "_scaled_dot_product_flash_attention_backward": _attention(5, 1),
+    "_scaled_dot_product_efficient_attention_backward": _attention(5, 1),
+    "_scaled_dot_product_fused_attention_overrideable_backward": _attention(5, 1),
+}
+
+
+def flops(operator: str, inputs: Sequence[Shape], outputs: Sequence[Shape], *, flag: bool = False) -> float:
+    """Floating-point operations of one call; 0 for operators that only move or map elements.
+
+    operator   'aten::addmm.out'
+    flag       the operator's own flag that changes the count: transposed, for convolutions
+    """
+    name = operator.removeprefix("aten::").split(".")[0]
+    work = _WORK.get(name)
+    return work(inputs, outputs, flag) if work else 0.0

@@ -1,0 +1,94 @@
+"""Functions that `torch.cuda` and a vendor's `torch.NAME` have in common, on the virtual chip's core."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from xinqiao.device.core import Core
+
+DeviceLike = torch.device | str | int | None
+
+
+def index_of(core: Core, device: DeviceLike) -> int:
+    """Index of a device given in any of the forms that PyTorch takes; the current one for None."""
+    if device is None:
+        return core.current()
+    if isinstance(device, int):
+        return device if device >= 0 else core.current()
+    wanted = torch.device(device)
+    return core.current() if wanted.index is None else wanted.index
+
+
+def memory_stats(core: Core, device: int) -> dict[str, Any]:
+    """What `torch._C._cuda_memoryStats` returns. Lifetimes are true; there is no cache, so reserved is allocated."""
+    m = core.memory_of(device)
+
+    def pools(current: int = 0, peak: int = 0, allocated: int = 0, freed: int = 0) -> dict[str, dict[str, int]]:
+        row = {"current": current, "peak": peak, "allocated": allocated, "freed": freed}
+        return {"all": row, "small_pool": dict.fromkeys(row, 0), "large_pool": dict(row)}
+
+    live = m.allocations - m.frees
+    bytes_ = {name: pools(m.current, m.peak, m.peak, m.peak - m.current) for name in
+              ("allocated_bytes", "reserved_bytes", "active_bytes")}  # fmt: skip
+    counts = {name: pools(live, live, m.allocations, m.frees) for name in ("allocation", "active")}
+    none = {name: pools() for name in ("segment", "inactive_split", "inactive_split_bytes")}
+    single = dict.fromkeys(("current", "peak", "allocated", "freed"), 0)
+    return {
+        **counts, **bytes_, **none,
+        "requested_bytes": pools(m.requested, m.requested_peak, m.requested_peak, 0),
+        "oversize_allocations": dict(single), "oversize_segments": dict(single),
+        "num_alloc_retries": 0, "num_ooms": m.refused, "num_sync_all_streams": 0,
+        "num_device_alloc": m.allocations, "num_device_free": m.frees, "max_split_size": -1,
+    }  # fmt: skip
+
+
+def memory_info(core: Core, device: int) -> tuple[int, int]:
+    """(free, total) bytes. A chip of unknown capacity reports what is allocated as its total."""
+    m = core.memory_of(device)
+    total = m.capacity or m.current
+    return total - m.current, total
+
+
+def default_generators(core: Core, device_type: str, count: int) -> tuple[torch.Generator, ...]:
+    """The generators that operators draw from, not copies of them."""
+    core.hand_out_default(1)
+    try:
+        return tuple(torch.Generator(device=f"{device_type}:{i}") for i in range(count))
+    finally:
+        core.hand_out_default(0)
+
+
+def route_compile() -> None:
+    """Make `torch.compile` capture graphs and run them operator by operator.
+
+    Inductor would emit Triton or the vendor's code, which nothing here can run.
+    """
+    original = torch.compile
+
+    def compile(model: Any = None, *, backend: Any = "inductor", mode: Any = None, options: Any = None, **rest: Any) -> Any:
+        if backend == "inductor":
+            return original(model, backend="aot_eager", **rest)
+        return original(model, backend=backend, mode=mode, options=options, **rest)
+
+    compile.__doc__ = original.__doc__
+    torch.compile = compile
+
+
+@contextmanager
+def current_device(core: Core, index: int) -> Iterator[None]:
+    """Make `index` the current device inside the block; a negative one changes nothing."""
+    before = core.current()
+    if index >= 0:
+        core.set_device(index)
+    try:
+        yield
+    finally:
+        core.set_device(before)
+
+
+def publish(name: str, module: object) -> None:
+    """Let `import NAME` find `module`."""
+    sys.modules[name] = module  # type: ignore[assignment]

@@ -1,0 +1,143 @@
+"""The chip's collectives ('nccl', 'hccl', …) on gloo: device tensors are sent as what they are, host memory.
+
+The operators of `c10d` get a kernel for the chip's key that aliases its tensors on the host and calls the host's
+operator; nothing is copied. A CPU tensor is refused, as the vendors' libraries refuse it.
+"""
+
+import functools
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from xinqiao.chips.spec import Chip
+from xinqiao.cost import roofline
+from xinqiao.device.core import Core
+
+OPERATORS = (
+    "allreduce_", "allreduce_coalesced_", "broadcast_", "allgather_", "_allgather_base_",
+    "allgather_into_tensor_coalesced_", "reduce_", "gather_", "scatter_", "reduce_scatter_", "_reduce_scatter_base_",
+    "reduce_scatter_tensor_coalesced_", "alltoall_", "alltoall_base_", "send", "recv_", "recv_any_source_",
+)  # fmt: skip
+
+
+@dataclass
+class Traffic:
+    """Calls of one collective."""
+
+    count: int = 0
+    bytes: int = 0  # of this rank's tensors
+    seconds: float = 0.0
+
+
+class Collectives:
+    """Registers the chip's back end and keeps count of what went through it."""
+
+    def __init__(self, chip: Chip, core: Core) -> None:
+        self.chip, self.core, self.device = chip, core, chip.torch.device
+        self.traffic: dict[str, Traffic] = {}
+        self._library = torch.library.Library("c10d", "IMPL")
+        namespace = torch.ops.xinqiao_cuda if core.cuda else torch.ops.xinqiao_vendor
+        self._alias = namespace.host_alias.default
+        key = "CUDA" if core.cuda else "PrivateUse1"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch says that a kernel is replaced, which is what this is for
+            for name in OPERATORS:
+                self._library.impl(name, self._kernel(name), key, allow_override=True)
+        if chip.torch.collective == "nccl":
+            _stand_in_for_nccl()
+        elif chip.torch.collective:
+            _register(chip.torch.collective, self.device)
+
+    def _kernel(self, name: str) -> Callable[..., Any]:
+        operator = getattr(torch.ops.c10d, name).default
+
+        def run(*arguments: Any, **named: Any) -> Any:
+            tensors = list(_tensors(arguments))
+            aliases = {id(t): self._alias(t) for t in tensors if t.device.type == self.device}
+            result = operator(*[self._on_host(a, aliases) for a in arguments], **named)
+            self._count(name, tensors, arguments)
+            back = {alias.data_ptr(): t for t in tensors if (alias := aliases.get(id(t))) is not None}
+            result = _replace(result, back)
+            return tuple(result) if isinstance(result, list) else result
+
+        return run
+
+    def _on_host(self, value: Any, aliases: dict[int, torch.Tensor]) -> Any:
+        if isinstance(value, list | tuple):
+            return [self._on_host(v, aliases) for v in value]
+        if isinstance(value, torch.Tensor):
+            return aliases.get(id(value), value)
+        if isinstance(value, torch.device) and value.type == self.device:
+            return torch.device("cpu")
+        return value
+
+    def _count(self, name: str, tensors: list[torch.Tensor], arguments: tuple[Any, ...]) -> None:
+        group = next((a for a in arguments if isinstance(a, dist.ProcessGroup)), None)
+        ranks = group.size() if group is not None else dist.get_world_size()
+        sent = sum(t.numel() * t.element_size() for t in tensors)
+        seconds = roofline.collective(self.chip, name, sent, ranks)
+        self.core.advance(f"c10d::{name}".encode(), self.core.current(), seconds)
+        row = self.traffic.setdefault(name, Traffic())
+        row.count, row.bytes, row.seconds = row.count + 1, row.bytes + sent, row.seconds + seconds
+
+
+def _tensors(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _tensors(inner)
+
+
+def _replace(value: Any, back: dict[int, torch.Tensor]) -> Any:
+    if isinstance(value, torch.Tensor):
+        return back.get(value.data_ptr(), value)
+    return [_replace(v, back) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _gloo(store: Any, rank: int, size: int, timeout: Any) -> Any:
+    return dist.ProcessGroupGloo(store, rank, size, timeout=timeout)
+
+
+def _register(name: str, device: str) -> None:
+    # The group also answers for "cpu", where the aliases go.
+    dist.Backend.register_backend(name, _gloo, devices=[device, "cpu"])
+
+
+class _MadeHere(type):
+    made: list[Any] = []
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return any(instance is one for one in cls.made)
+
+
+def _stand_in_for_nccl() -> None:
+    c10d = dist.distributed_c10d
+
+    class ProcessGroupNCCL(metaclass=_MadeHere):
+        """Stands where the NCCL class would be; makes a gloo group."""
+
+        class Options:
+            def __init__(self, is_high_priority_stream: bool = False) -> None:
+                self._timeout = c10d.default_pg_timeout
+                self.is_high_priority_stream = is_high_priority_stream
+                self.config = type("Config", (), {})()
+                self.global_ranks_in_group: list[int] = []
+                self.group_name = ""
+                self.split_from, self.split_color = None, 0
+
+        def __new__(cls, store: Any, rank: int, size: int, options: Any) -> Any:
+            group = _gloo(store, rank, size, options._timeout)
+            _MadeHere.made.append(group)
+            return group
+
+    c10d.ProcessGroupNCCL = dist.ProcessGroupNCCL = ProcessGroupNCCL
+    c10d._NCCL_AVAILABLE = True
+    c10d.default_pg_nccl_timeout = c10d.default_pg_timeout
+    c10d.Backend.backend_capability["nccl"] = ["cuda", "cpu"]
+    torch.cuda.nccl.version = functools.partial(tuple, (2, 27, 0))
+    torch.cuda.nccl.is_available = lambda tensors: True

@@ -1,0 +1,72 @@
+"""A whole process on a chip: from `import torch` to the record that is written at its end."""
+
+import atexit
+import os
+import sys
+import time
+from types import TracebackType
+
+from xinqiao.chips import catalog
+from xinqiao.device import recording, session
+from xinqiao.device.process_files import ranked
+from xinqiao.device.real import RealRun
+from xinqiao.device.settings import Settings, from_environment
+from xinqiao.record.files import write
+from xinqiao.record.schema import RunRecord
+
+_exit_code = 0
+
+
+def begin() -> None:
+    """Start what the environment asks for. Processes that this one starts get the chip, but write no record."""
+    settings = from_environment()
+    if settings is None:
+        return
+    for name in ("XINQIAO_RECORD", "XINQIAO_TRACE"):
+        os.environ.pop(name, None)
+    chip = catalog.load(settings.chip)
+    started = time.monotonic()
+    package = session.vendor_package(chip)
+    if package:
+        print(f"xinqiao: {package} is installed: using the real device, not the virtual one", file=sys.stderr)
+        real = RealRun(chip) if settings.record else None
+    else:
+        session.virtual(
+            chip, shapes=settings.shapes, policy=settings.policy, devices=settings.devices,
+            host_rng=settings.host_rng, record=bool(settings.record or settings.trace), trace=bool(settings.trace),
+        )  # fmt: skip
+        real = None
+    if settings.record or settings.trace:
+        _follow_exit_code()
+        atexit.register(_finish, settings, started, real)
+
+
+def _finish(settings: Settings, started: float, real: RealRun | None) -> None:
+    rank, ranks = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    if settings.record:
+        record: RunRecord
+        if real is not None:
+            record = real.record(started=started, exit_code=_exit_code, rank=rank, ranks=ranks)
+        else:
+            assert session.active is not None
+            record = recording.build(session.active, started=started, exit_code=_exit_code, rank=rank, ranks=ranks)
+        write(record, ranked(settings.record, rank))
+    if settings.trace and session.active is not None:
+        recording.write_trace(session.active, ranked(settings.trace, rank))
+
+
+def _follow_exit_code() -> None:
+    """Python tells nobody at exit how the program ended; these two places know."""
+    leave, complain = sys.exit, sys.excepthook
+
+    def exit_(status: object = None) -> None:
+        global _exit_code
+        _exit_code = status if isinstance(status, int) else int(status is not None)
+        leave(status)  # type: ignore[arg-type]
+
+    def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        global _exit_code
+        _exit_code = 1
+        complain(kind, error, trace)
+
+    sys.exit, sys.excepthook = exit_, excepthook  # type: ignore[assignment]

@@ -1,0 +1,71 @@
+"""A run on the vendor's own device: nothing is simulated, but what ran is recorded the same way."""
+
+import platform
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from xinqiao.chips.operators import support
+from xinqiao.chips.spec import Chip
+from xinqiao.cost import roofline
+from xinqiao.record.schema import Memory, OperatorRow, RunRecord
+
+Key = tuple[str, str, tuple[tuple[tuple[int, ...], int], ...], tuple[tuple[tuple[int, ...], int], ...]]
+
+
+class RealRun(TorchDispatchMode):
+    """Counts operators from the moment it is made. Predicted times are the cost model's, not the device's."""
+
+    def __init__(self, chip: Chip) -> None:
+        super().__init__()
+        self.chip = chip
+        self.counts: Counter[Key] = Counter()
+        self.__enter__()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        inputs = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)]
+        outputs = [t for t in tree_leaves(result) if isinstance(t, torch.Tensor)]
+        first = next((t for t in (*inputs, *outputs) if t.is_floating_point()), None)
+        dtype = str(first.dtype if first is not None else torch.float32).removeprefix("torch.")
+        name = func.name().removesuffix(".default")
+        self.counts[name, dtype, _shapes(inputs), _shapes(outputs)] += 1
+        return result
+
+    def record(self, *, started: float, exit_code: int, rank: int, ranks: int) -> RunRecord:
+        """The record so far; the fields that only a simulation knows are empty."""
+        self.__exit__(None, None, None)
+        rows = [self._row(key, count) for key, count in self.counts.items()]
+        memory = []
+        if torch.accelerator.is_available():
+            peak, end = torch.accelerator.max_memory_allocated(), torch.accelerator.memory_allocated()
+            capacity = self.chip.per_device().capacity
+            memory = [Memory(device=torch.accelerator.current_device_index(), capacity=capacity, peak=peak, end=end, curve=[], holders=[])]
+        return RunRecord(
+            chip=self.chip.name, title=self.chip.title, virtual=False, mode="values", device=self.chip.torch.device,
+            argv=sys.argv, rank=rank, ranks=ranks, seed=torch.initial_seed(), exit_code=exit_code,
+            versions={"python": platform.python_version(), "torch": torch.__version__},
+            wall_seconds=time.monotonic() - started, predicted_seconds=sum(r.seconds for r in rows),
+            operators=sorted(rows, key=lambda r: -r.seconds), memory=memory, collectives=[], streams=[], incidents=[],
+            readbacks=[], caveats=["run on the vendor's device: collectives, streams and numbers read back are not recorded"],
+        )  # fmt: skip
+
+    def _row(self, key: Key, count: int) -> OperatorRow:
+        name, dtype, inputs, outputs = key
+        cost = roofline.operator(
+            self.chip, name, dtype, [roofline.Tensor(*t) for t in inputs], [roofline.Tensor(*t) for t in outputs]
+        )
+        return OperatorRow(
+            operator=name, dtype=dtype, shapes=[list(shape) for shape, _ in (*inputs, *outputs)], count=count,
+            seconds=cost.seconds * count, flops=cost.flops * count, bytes=cost.bytes * count,
+            support=support(self.chip, name, dtype).state,
+        )  # fmt: skip
+
+
+def _shapes(tensors: list[torch.Tensor]) -> tuple[tuple[tuple[int, ...], int], ...]:
+    return tuple((tuple(t.shape), t.element_size()) for t in tensors)

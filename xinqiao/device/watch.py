@@ -1,0 +1,43 @@
+"""Tells the core which `nn.Module` is running, so that memory can be put under a module's name."""
+
+import weakref
+from typing import Any
+
+import torch
+from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+
+from xinqiao.device.core import Core
+
+
+class Watch:
+    """Uses PyTorch's global module hooks; nothing of the user's program is wrapped."""
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self.modules: list[str] = [""]  # number → 'GPT.blocks.0.attn'; the core keeps numbers
+        self._numbers: dict[str, int] = {"": 0}
+        self._running: list[int] = []
+        self._known: weakref.WeakKeyDictionary[torch.nn.Module, int] = weakref.WeakKeyDictionary()
+        register_module_forward_pre_hook(self._enter)
+        register_module_forward_hook(self._leave, always_call=True)
+
+    def _enter(self, module: torch.nn.Module, _inputs: Any) -> None:
+        if module not in self._known:
+            self._name(module)
+        self._running.append(self._known[module])
+        self.core.module(self._running[-1])
+
+    def _leave(self, _module: torch.nn.Module, _inputs: Any, _output: Any) -> None:
+        if self._running:
+            self._running.pop()
+        self.core.module(self._running[-1] if self._running else 0)
+
+    def _name(self, root: torch.nn.Module) -> None:
+        above = self.modules[self._running[-1]] if self._running else ""
+        base = f"{above}.{type(root).__name__}" if above else type(root).__name__
+        for path, module in root.named_modules():
+            name = f"{base}.{path}" if path else base
+            if name not in self._numbers:
+                self._numbers[name] = len(self.modules)
+                self.modules.append(name)
+            self._known.setdefault(module, self._numbers[name])

@@ -1,0 +1,134 @@
+"""What a run and a port leave behind: the JSON files that every other part reads. SI units throughout.
+
+A file is `{"schema": 1, "kind": "run" | "port", ...}`; unknown keys are refused on reading, so that a file from a
+newer version is never half understood.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+SCHEMA = 1
+Support = Literal["native", "fallback", "refused", "unknown"]
+Verdict = Literal["rewritten", "safe", "needs-you", "refused-by-chip"]
+
+
+class OperatorRow(Struct, forbid_unknown_fields=True, kw_only=True):
+    """One operator at one dtype and one set of shapes, summed over the run."""
+
+    operator: str  # 'aten::addmm'
+    dtype: str  # of the first tensor that the operator computes on: 'float32'
+    shapes: list[list[int]]  # inputs in order, then outputs
+    count: int
+    seconds: float  # predicted on the chip, all calls together
+    flops: float
+    bytes: float
+    support: Support
+
+
+class Holder(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Who held memory at the peak."""
+
+    bytes: int
+    line: str  # 'train.py:41 in train', or '(backward)', or '(small allocations)'
+    module: str  # 'GPT.blocks.0.attn', or '' outside any module
+
+
+class MemoryPoint(Struct, forbid_unknown_fields=True, kw_only=True):
+    seconds: float  # simulated
+    bytes: int  # allocated
+
+
+class Memory(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Device memory of one device."""
+
+    device: int
+    capacity: int | None  # bytes; None: the chip's capacity is not known, so nothing was refused
+    peak: int
+    end: int
+    curve: list[MemoryPoint]
+    holders: list[Holder]  # alive at the peak, largest first
+
+
+class Collective(Struct, forbid_unknown_fields=True, kw_only=True):
+    operator: str  # 'allreduce_'
+    backend: str  # the name the program asked for: 'hccl'
+    count: int
+    bytes: int
+    seconds: float
+
+
+class StreamClock(Struct, forbid_unknown_fields=True, kw_only=True):
+    device: int
+    stream: int
+    seconds: float  # busy until
+
+
+class Incident(Struct, forbid_unknown_fields=True, kw_only=True):
+    """An operator × dtype that the chip refuses or sends to the host."""
+
+    operator: str
+    dtype: str
+    support: Support
+    count: int
+    line: str  # the Python line that caused the first one
+    reason: str
+    source: str
+
+
+class Readback(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Numbers that one Python line read back from the device (`loss.item()`), in order, the first 10,000."""
+
+    line: str
+    values: list[float]
+
+
+class RunRecord(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="run"):
+    schema: int = SCHEMA
+    chip: str  # 'ascend-910c'
+    title: str  # 'Huawei Ascend 910C'
+    virtual: bool  # False: the vendor's own device computed
+    mode: Literal["values", "shapes"]
+    device: str  # 'npu'
+    argv: list[str]
+    rank: int
+    ranks: int
+    versions: dict[str, str]  # torch, python, xinqiao, numpy
+    seed: int | None  # the last torch.manual_seed of the program
+    exit_code: int
+    wall_seconds: float
+    predicted_seconds: float  # the longest stream
+    operators: list[OperatorRow]
+    memory: list[Memory]
+    collectives: list[Collective]
+    streams: list[StreamClock]
+    incidents: list[Incident]
+    readbacks: list[Readback]
+    caveats: list[str]  # what the run could not know, one sentence each: 'memory bandwidth is not known: ...'
+
+
+class Occurrence(Struct, forbid_unknown_fields=True, kw_only=True):
+    """One CUDA-bound place in the code."""
+
+    file: str  # relative to the project, '/' as separator
+    line: int  # from 1, in the original
+    column: int  # from 1
+    end_line: int
+    end_column: int
+    rule: str
+    verdict: Verdict
+    before: str
+    after: str  # '' where nothing was rewritten
+    reason: str  # one sentence; for needs-you also the next step
+
+
+class PortRecord(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="port"):
+    schema: int = SCHEMA
+    chip: str
+    title: str
+    style: Literal["agnostic", "vendor"]
+    files: int  # looked at
+    lines: int
+    changed: int  # files that differ from the original
+    wall_seconds: float
+    occurrences: list[Occurrence]
