@@ -7,8 +7,8 @@
 --pages    the vendor's API pages: {"about", "apis": {API: {product: bool, "dtypes": [...]}}}
 --native   torchgen/packaged/ATen/native/native_functions.yaml of the same torch, tags.yaml beside it
 
-In-place and out variants fold into the functional overload. A page speaks for an aten operator when it bears the
-operator's name, or when APIS below says so; a backward operator is spoken for by the page of its forward.
+In-place and out variants fold into the functional overload. A page speaks for an aten operator when it bears
+the operator's name, or when APIS below says so; the page of a forward operator speaks for its backward.
 """
 
 import argparse
@@ -28,6 +28,10 @@ FUNCTIONAL = "torch.nn.functional."
 
 # aten operator -> the names under which users call it, where they differ
 APIS = {
+    "mm": ["matmul", "linear"],
+    "addmm": ["linear"],
+    "bmm": ["matmul"],
+    "baddbmm": ["matmul"],
     "_softmax": ["softmax"],
     "_log_softmax": ["log_softmax"],
     "native_layer_norm": ["layer_norm"],
@@ -62,6 +66,7 @@ APIS = {
     "im2col": ["unfold"],
     "col2im": ["fold"],
     "constant_pad_nd": ["pad"],
+    "threshold": ["relu"],
 }
 
 
@@ -94,7 +99,7 @@ def page(apis: dict[str, dict], operator: str) -> dict | None:
 
 
 def families(path: Path) -> tuple[dict[str, list[NativeFunction]], set[str]]:
-    """Functional overload -> itself and its in-place and out variants, as torchgen groups them; and those with CUDA kernels."""
+    """Functional overload -> its variants, as torchgen groups them; and the overloads with a CUDA kernel."""
     functions, indices = parse_native_yaml(str(path), str(path.with_name("tags.yaml")))
     found = {}
     for group in get_grouped_native_functions(functions):
@@ -102,6 +107,12 @@ def families(path: Path) -> tuple[dict[str, list[NativeFunction]], set[str]]:
         found[family(str(members[0].func.name))] = members
     cuda = indices[DispatchKey.CUDA]
     return dict(sorted(found.items())), {name for name, fs in found.items() if any(map(cuda.has_kernel, fs))}
+
+
+def is_composed(name: str, members: list[NativeFunction]) -> bool:
+    """Whether PyTorch's code for any device is real: no CPU library's, no stub that vendors replace."""
+    stub = any(word in name for word in ("overrideable", "mkldnn", "nnpack"))
+    return not stub and all(f.has_composite_kernel for f in members)
 
 
 def split_source(text: str) -> dict[str, str]:
@@ -117,14 +128,17 @@ def write(path: Path, head: dict, sections: dict[str, dict | list]) -> None:
         items = rows.items() if isinstance(rows, dict) else [(None, row) for row in rows]
         opening, closing = "{}" if isinstance(rows, dict) else "[]"
         body = ",\n".join(
-            "    " + (f'"{name}": ' if name else "") + json.dumps(row, separators=(",", ":")) for name, row in items
+            "    " + (f'"{name}": ' if name else "") + json.dumps(row, separators=(",", ":"))
+            for name, row in items
         )
         lines.append(f'  "{key}": {opening}\n{body}\n  {closing}')
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     for name in ("kernels", "pages", "native", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args()
@@ -149,9 +163,9 @@ def main() -> None:
             known = sorted({base(name) for name in [*groups, *rows]})
             sections["pages"] = {name: row for name in known if (row := page(pages["apis"], name))}
         write(args.out / f"{back_end}.json", head, sections)
-    cuda = {name: "kernel" for name in sorted(on_cuda)}
+    cuda = dict.fromkeys(sorted(on_cuda), "kernel")
     write(args.out / "cuda.json", {"schema": 1, "kernels_from": torch}, {"kernels": cuda})
-    composed = [name for name, members in groups.items() if all(f.has_composite_kernel for f in members)]
+    composed = [name for name, members in groups.items() if is_composed(name, members)]
     odd = {name: functional for name, functional in sorted(variants.items()) if family(name) != functional}
     write(args.out / "torch.json", {"schema": 1, **torch}, {"composed": composed, "variants": odd})
 

@@ -8,7 +8,7 @@ Confidence = Literal["measured", "vendor", "press", "roadmap", "unknown"]
 
 
 class Figure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`value`, or `low` and `high`, or neither: unknown. A known figure names its unit, source and confidence."""
+    """`value`, or `low` and `high`, or neither: unknown. A known one names unit, source and confidence."""
 
     UNITS: ClassVar[dict[str, float]] = {}  # unit -> SI
     QUALIFIER: ClassVar[str] = ""  # a key that a known figure of this kind must also have
@@ -38,14 +38,14 @@ class Figure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.low is not None and self.high is not None and self.low > self.high:
             return f"low: {self.low:g} is above high = {self.high:g}"
         if any(number is not None and number <= 0 for number in (self.value, self.low)):
-            return "value: not positive; leave an unknown figure without value, and list a missing format in lacks"
+            return "value: not positive; an unknown figure has no value, a missing format belongs in lacks"
         return ""
 
     def _wrong_provenance(self) -> str:
         if self.known and self.confidence == "unknown":
             return "confidence: a figure with a value needs one of measured, vendor, press, roadmap"
         if not self.known and self.confidence != "unknown":
-            return f"confidence: '{self.confidence}' without a value; give value, or low and high, or say unknown"
+            return f"confidence: '{self.confidence}' without value, or low and high; say unknown"
         return "source: missing; say where the figure comes from" if self.known and not self.source else ""
 
     def _wrong_unit(self) -> str:

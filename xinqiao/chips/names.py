@@ -22,7 +22,7 @@ def base(operator: str) -> str:
 def family(operator: str) -> str:
     """The functional overload that a variant computes: 'add_.Tensor' -> 'add.Tensor', 'mm.out' -> 'mm'.
 
-    Right for names that follow the rule; PyTorch's exceptions ('add.out' is 'add.Tensor') are data in torch.json.
+    Right for names that follow the rule; the exceptions ('add.out' is 'add.Tensor') are data in torch.json.
     """
     overload = operator.partition(".")[2]
     overload = "" if overload == "out" else overload.removesuffix("_out")

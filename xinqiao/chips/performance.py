@@ -6,7 +6,7 @@ from xinqiao.chips.figures import Bandwidth, Capacity, Duration, Figure, Link, P
 
 
 class Compute(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Peak rate of each number format in matrix products; fp32 is full precision, not a rounded-input mode."""
+    """Peak of each number format in matrix products; fp32 is full precision, without rounded inputs."""
 
     fp64: Peak = Peak()
     fp32: Peak = Peak()
@@ -96,7 +96,7 @@ class PerDevice(Struct, frozen=True, kw_only=True):
         return figure.interval[0] / parts, figure.interval[1] / parts
 
     def interval(self, name: str) -> tuple[float, float] | None:
-        """(low, high) of 'bandwidth', 'capacity', 'scale_up', 'scale_out', 'host' or 'launch'; None: unknown."""
+        """(low, high) of bandwidth, capacity, scale_up, scale_out, host or launch; None: unknown."""
         if name == "launch":
             return self.launch_time.interval
         return self._share(getattr(self.links if name in Links.__struct_fields__ else self.memory, name))

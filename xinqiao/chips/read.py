@@ -1,4 +1,4 @@
-"""Read one chip from its .toml file. Every mistake in the file becomes one line: file, key, what is expected."""
+"""Read one chip from its .toml file. A mistake in the file becomes one line: file, key, what is expected."""
 
 import re
 import tomllib
@@ -11,6 +11,7 @@ from xinqiao.chips.spec import Chip
 from xinqiao.errors import InputError, nearest
 
 FOLDER = Path(__file__).parent
+TABLES = FOLDER / "operators"
 
 FIGURES = ("power", "launch")  # top-level keys that hold one figure, not a table of them
 
@@ -20,17 +21,24 @@ Table = dict[str, Any]  # as tomllib answers
 def read(path: Path) -> Chip:
     """The chip in `path`; InputError '<file>: <key>: <what is wrong>'.
 
-    A file with `base = "NAME"` states only what differs from that chip, which lies beside it or in this package.
+    A file with `base = "NAME"` states what differs from that chip, which lies beside it or in this package.
     """
     data = _parse(path)
     if "base" in data:
         data = _merge(_parse(_base_path(path, data["base"])), data)
     if data.setdefault("name", path.stem) != path.stem:
-        raise InputError(f"{path}: name: '{data['name']}' is not the file's name; remove the key or rename the file")
+        raise InputError(
+            f"{path}: name: '{data['name']}' is not the file's name; remove the key or rename the file"
+        )
     try:
-        return msgspec.convert(data, Chip)
+        chip = msgspec.convert(data, Chip)
     except msgspec.ValidationError as error:
         raise InputError(f"{path}: {_explain(error)}") from error
+    table = chip.software.operators
+    if table and not (TABLES / f"{table}.json").exists():
+        known = sorted({file.stem for file in TABLES.glob("*.json")} - {"common", "torch"})
+        raise InputError(f"{path}: software.operators: '{table}' is not one of {', '.join(known)}")
+    return chip
 
 
 def _parse(path: Path) -> Table:

@@ -12,7 +12,14 @@ DtypeState = Literal["native", "partial", "refused", "unknown"]
 DTYPES = (
     *("float64", "float32", "float16", "bfloat16", "complex128", "complex64", "complex32"),
     *("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8", "bool"),
-    *("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn_x2"),
+    *(
+        "float8_e4m3fn",
+        "float8_e5m2",
+        "float8_e4m3fnuz",
+        "float8_e5m2fnuz",
+        "float8_e8m0fnu",
+        "float4_e2m1fn_x2",
+    ),
 )
 
 
@@ -99,7 +106,7 @@ class Dtypes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Chip(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A chip. Figures are per package, as sources state them; `per_device` is what one PyTorch device gets."""
+    """A chip. Figures are per package, as sources state them; `per_device` has one PyTorch device's."""
 
     name: str  # the file's name
     base: str = ""  # the chip whose figures it inherits where it states none

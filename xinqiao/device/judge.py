@@ -6,8 +6,8 @@ import threading
 import warnings
 from types import FrameType
 
-from xinqiao.chips import operators
 from xinqiao.chips.spec import Chip
+from xinqiao.chips.support import Answer, support
 from xinqiao.cost import roofline
 from xinqiao.device import dtypes
 from xinqiao.device.core import ASK_COST, ASK_SUPPORT, Core
@@ -26,14 +26,14 @@ class Judge:
 
     def __init__(self, chip: Chip, core: Core, policy: Policy | None) -> None:
         self.chip, self.core, self.policy = chip, core, policy
-        self.answers: dict[tuple[str, int], operators.Answer] = {}
+        self.answers: dict[tuple[str, int], Answer] = {}
         self.lines: dict[tuple[str, int], str] = {}
         self._support, self._cost = ASK_SUPPORT(self._ask_support), ASK_COST(self._ask_cost)  # kept alive here
         core.callbacks(self._support, self._cost)
 
     def _ask_support(self, name: bytes, dtype: int, reason: int, size: int) -> int:
         key = (name.decode(), dtype)
-        answer = self.answers[key] = operators.support(self.chip, key[0], dtypes.name(dtype))
+        answer = self.answers[key] = support(self.chip, key[0], dtypes.name(dtype))
         if answer.state == "native":
             return _NATIVE
         if answer.state == "unknown":

@@ -10,8 +10,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from xinqiao.chips.operators import support
 from xinqiao.chips.spec import Chip
+from xinqiao.chips.support import support
 from xinqiao.cost import roofline
 from xinqiao.record.schema import Memory, OperatorRow, RunRecord
 
@@ -49,7 +49,7 @@ class RealRun(TorchDispatchMode):
         return RunRecord(
             chip=self.chip.name, title=self.chip.title, virtual=False, mode="values", device=self.chip.torch.device,
             argv=sys.argv, rank=rank, ranks=ranks, seed=torch.initial_seed(), exit_code=exit_code,
-            versions={"python": platform.python_version(), "torch": torch.__version__},
+            versions={"python": platform.python_version(), "torch": str(torch.__version__)},
             wall_seconds=time.monotonic() - started, predicted_seconds=sum(r.seconds for r in rows),
             operators=sorted(rows, key=lambda r: -r.seconds), memory=memory, collectives=[], streams=[], incidents=[],
             readbacks=[], caveats=["run on the vendor's device: collectives, streams and numbers read back are not recorded"],

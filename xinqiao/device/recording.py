@@ -47,7 +47,7 @@ def build(session: Session, *, started: float, exit_code: int, rank: int, ranks:
         argv=sys.argv,
         rank=rank,
         ranks=ranks,
-        versions={"python": platform.python_version(), "torch": torch.__version__, "xinqiao": version("xinqiao")},
+        versions={"python": platform.python_version(), "torch": str(torch.__version__), "xinqiao": version("xinqiao")},
         seed=None if seed == DEFAULT_SEED else seed,
         exit_code=exit_code,
         wall_seconds=time.monotonic() - started,

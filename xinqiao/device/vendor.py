@@ -39,6 +39,8 @@ def install(chip: Chip, core: Core, count: int) -> types.ModuleType:
         for_tensor=True, for_module=True, for_packed_sequence=True, for_storage=True
     )
     module.default_generators = api.default_generators(core, name, count)  # type: ignore[attr-defined]
+    if chip.dtypes.state("float64") != "native":
+        _unscale_in_fp32()
     if chip.torch.package:
         _install_package(chip, module)
     return module
@@ -65,6 +67,37 @@ def _install_package(chip: Chip, module: types.ModuleType) -> None:
     contrib = types.ModuleType(f"{chip.torch.package}.contrib")
     api.publish(contrib.__name__, contrib)
     package.contrib = contrib  # type: ignore[attr-defined]
+
+
+class _Scale:
+    """What `GradScaler.unscale_` takes from its scale, with the reciprocal in fp32."""
+
+    def __init__(self, scale: torch.Tensor) -> None:
+        self.scale, self.device = scale, scale.device
+
+    def double(self) -> "_Scale":
+        return self
+
+    def reciprocal(self) -> torch.Tensor:
+        return self.scale.float().reciprocal()
+
+
+def _unscale_in_fp32() -> None:
+    """PyTorch takes the scale's reciprocal in fp64, which such chips lack; the vendors' packages replace that.
+
+    The scale is a power of two, so the result is the same.
+    """
+    original = torch.amp.GradScaler.unscale_
+
+    def unscale_(self: torch.amp.GradScaler, optimizer: torch.optim.Optimizer) -> None:
+        scale = self._scale
+        self._scale = _Scale(scale) if scale is not None else None
+        try:
+            original(self, optimizer)
+        finally:
+            self._scale = scale
+
+    torch.amp.GradScaler.unscale_ = unscale_
 
 
 class _Module:

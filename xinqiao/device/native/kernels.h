@@ -7,6 +7,7 @@
 #include <ATen/EmptyTensor.h>
 #include <ATen/native/Resize.h>
 #include <ATen/native/TensorShape.h>
+#include <ATen/native/transformers/sdp_utils_cpp.h>
 #include <ATen/ops/_reshape_alias_native.h>
 #include <ATen/ops/set_native.h>
 #include <ATen/ops/view_native.h>
@@ -196,6 +197,16 @@ inline std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> gru_cell_backward(cons
 }
 
 // ---- attention on the CPU's flash kernel, whatever the device calls its own ----
+
+// Whether the CPU has a fused kernel for these arguments. Where it has none (dropout, grouped heads, a mask that needs a
+// gradient), the chip would take its own, and the virtual one computes the same with the math kernel.
+inline bool host_is_fused(const sdp::sdp_params& p) {
+  if (p.dropout > 0.0 || p.enable_gqa || p.query.is_nested() || (p.attn_mask && p.attn_mask->requires_grad())) return false;
+  if (config.shapes) return p.query.dim() == 4;
+  const auto mask = p.attn_mask ? MaybeTensor(to_host(*p.attn_mask)) : std::nullopt;
+  const auto choice = at::_fused_sdp_choice(to_host(p.query), to_host(p.key), to_host(p.value), mask, 0.0, p.is_causal);
+  return choice == (int64_t)sdp::SDPBackend::flash_attention;
+}
 
 struct Attention {
   Tensor out, logsumexp;

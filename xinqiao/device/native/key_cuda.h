@@ -69,6 +69,21 @@ inline void softmax_backward(const c10::OperatorHandle& handle, torch::jit::Stac
   if (wanted != given) stack->back() = stack->back().toTensor().to(wanted);
 }
 
+// Products with another output dtype exist on CUDA only, where they accumulate and return in it.
+inline Tensor mm_to(const Tensor& a, const Tensor& b, c10::ScalarType out) {
+  return account("aten::mm.dtype", {a, b}, [&] { return adopt(at::mm(to_host(a).to(out), to_host(b).to(out)), a.device().index()); });
+}
+inline Tensor& mm_to_out(const Tensor& a, const Tensor& b, c10::ScalarType dtype, Tensor& out) {
+  return out.copy_(mm_to(a, b, dtype));
+}
+inline Tensor bmm_to(const Tensor& a, const Tensor& b, c10::ScalarType out) {
+  return account("aten::bmm.dtype", {a, b}, [&] { return adopt(at::bmm(to_host(a).to(out), to_host(b).to(out)), a.device().index()); });
+}
+inline Tensor addmm_to(const Tensor& c, const Tensor& a, const Tensor& b, c10::ScalarType out, const at::Scalar& beta, const at::Scalar& alpha) {
+  return account("aten::addmm.dtype", {c, a, b},
+      [&] { return adopt(at::addmm(to_host(c).to(out), to_host(a).to(out), to_host(b).to(out), beta, alpha), a.device().index()); });
+}
+
 template <class... Args>
 bool never(Args...) {
   return false;
@@ -82,6 +97,10 @@ TORCH_LIBRARY_IMPL(aten, CUDA, m) {
   m.impl("_scaled_dot_product_efficient_attention_backward", efficient_attention_backward);
   for (const char* name : {"_softmax", "_log_softmax"}) m.impl(name, torch::CppFunction::makeFromBoxedFunction<&softmax>());
   for (const char* name : {"_softmax_backward_data", "_log_softmax_backward_data"}) m.impl(name, torch::CppFunction::makeFromBoxedFunction<&softmax_backward>());
+  m.impl("mm.dtype", mm_to);
+  m.impl("mm.dtype_out", mm_to_out);
+  m.impl("bmm.dtype", bmm_to);
+  m.impl("addmm.dtype", addmm_to);
   using Lengths = c10::IntArrayRef;
   m.impl("_use_cudnn_ctc_loss", never<const Tensor&, const Tensor&, Lengths, Lengths, int64_t>);
   m.impl("_use_miopen_ctc_loss", never<const Tensor&, const Tensor&, Lengths, Lengths, int64_t>);

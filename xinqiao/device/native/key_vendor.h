@@ -6,7 +6,6 @@
 #include <ATen/autocast_mode.h>
 #include <ATen/detail/PrivateUse1HooksInterface.h>
 #include <ATen/native/transformers/attention.h>
-#include <ATen/native/transformers/sdp_utils_cpp.h>
 
 namespace xq {
 
@@ -16,9 +15,9 @@ struct KeyHooks : HooksBase {
   void resizePrivateUse1Bytes(const c10::Storage& storage, size_t n) const override { resize_storage(storage, n); }
 };
 
-inline int64_t choose_attention(const Tensor& q, const Tensor& k, const Tensor&, const MaybeTensor&, double dropout, bool causal, std::optional<double>, bool gqa) {
-  const bool fused = dropout == 0.0 && !gqa && q.dim() == 4 && !q.is_nested() && !(causal && q.size(-2) != k.size(-2));
-  return (int64_t)(fused ? sdp::SDPBackend::overrideable : sdp::SDPBackend::math);
+inline int64_t choose_attention(const Tensor& q, const Tensor& k, const Tensor& v, const MaybeTensor& mask, double dropout, bool causal, std::optional<double>,
+    bool gqa) {
+  return (int64_t)(host_is_fused({q, k, v, mask, dropout, causal, gqa}) ? sdp::SDPBackend::overrideable : sdp::SDPBackend::math);
 }
 inline std::tuple<Tensor, Tensor, Tensor, Tensor, c10::SymInt, c10::SymInt, Tensor, Tensor, Tensor> fused_attention(const Tensor& q, const Tensor& k, const Tensor& v,
     const MaybeTensor& mask, double, bool causal, bool, std::optional<double> scale) {

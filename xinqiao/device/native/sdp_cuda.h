@@ -2,7 +2,7 @@
 // aten/src/ATen/native/transformers/cuda/sdp_utils.cpp; programs branch on them and fail on them.
 #pragma once
 
-#include "chip.h"
+#include "kernels.h"
 
 #include <ATen/native/transformers/sdp_utils_cpp.h>
 
@@ -97,19 +97,13 @@ inline bool can_use_efficient(const sdp_params& p, bool debug) {
                     sdp::check_batch_size_and_num_heads_dense<false>, efficient_dtype}, p, debug);
 }
 
-// Dropout inside attention draws on the device in a way that no CPU kernel does: the card would take its fused kernel,
-// the virtual chip computes the same with the math kernel.
-inline at::SDPBackend computable(at::SDPBackend chosen, const sdp_params& p) {
-  return p.dropout > 0.0 || p.enable_gqa || p.query.dim() != 4 || p.query.size(1) != p.key.size(1) ? at::SDPBackend::math : chosen;
-}
-
 inline int64_t choose_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const std::optional<at::Tensor>& mask, double dropout, bool causal,
     std::optional<double>, bool gqa) {
   const sdp_params p{q, k, v, mask, dropout, causal, gqa};
   auto& context = at::globalContext();
   for (auto backend : context.sDPPriorityOrder()) {
-    if (backend == at::SDPBackend::flash_attention && can_use_flash(p, false)) return (int64_t)computable(backend, p);
-    if (backend == at::SDPBackend::efficient_attention && can_use_efficient(p, false)) return (int64_t)computable(backend, p);
+    if (backend == at::SDPBackend::flash_attention && can_use_flash(p, false)) return (int64_t)(host_is_fused(p) ? backend : at::SDPBackend::math);
+    if (backend == at::SDPBackend::efficient_attention && can_use_efficient(p, false)) return (int64_t)(host_is_fused(p) ? backend : at::SDPBackend::math);
     if (backend == at::SDPBackend::math && context.userEnabledMathSDP()) return (int64_t)backend;
   }
   TORCH_WARN("Memory efficient kernel not used because:");

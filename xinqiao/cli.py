@@ -1,0 +1,143 @@
+"""The command line: one command per verb. Parse, call, print; nothing else."""
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from xinqiao.errors import InputError
+
+FINDINGS = 1
+_format = click.option("--format", "form", type=click.Choice(["human", "json"]), default="human", help="How to print.")
+_chip = click.option("--chip", required=True, metavar="NAME", help="A chip (see `xinqiao chips`) or a .toml file.")
+
+
+class Commands(click.Group):
+    """Turns an InputError into one line and exit code 2, and offers near names for a verb typed wrong."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            click.echo(f"xinqiao: {error}", err=True)
+            ctx.exit(2)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        from xinqiao.errors import nearest
+
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            raise InputError(f"no command '{args[0]}'{nearest(args[0], self.commands)}; see `xinqiao --help`")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="xinqiao")
+def main() -> None:
+    """Move a PyTorch model from NVIDIA to another AI chip, without the chip at hand."""
+
+
+@main.command()
+@click.argument("name", required=False)
+@_format
+def chips(name: str | None, form: str) -> None:
+    """The catalogue, or one chip with every figure's source."""
+    from xinqiao.chips import catalog, show
+
+    if form == "json":
+        data = show.describe(catalog.load(name)) if name else show.catalogue(catalog.all_chips())
+        _print_json(data)
+        return
+    if name:
+        show.print_chip(catalog.load(name))
+    else:
+        show.print_catalogue(catalog.all_chips())
+    for problem in catalog.problems() if not name else []:
+        click.echo(f"xinqiao: {problem}", err=True)
+
+
+@main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@_chip
+@click.option("--ranks", type=click.IntRange(1, 64), default=1, help="Processes to start, as torchrun does.")
+@click.option("--shapes", is_flag=True, help="True shapes, memory and time, but no arithmetic and no data.")
+@click.option("--policy", type=click.Choice(["refuse", "fallback", "allow"]), help="One rule for all that is not native.")
+@click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="Write what ran, as JSON.")
+@click.option("--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write the simulated timeline (Perfetto).")
+@click.option("--host-rng", is_flag=True, help="Device random numbers from the CPU's stream, to compare with a CPU run.")
+@click.argument("script", type=click.Path(path_type=Path))
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def run(script: Path, arguments: tuple[str, ...], ranks: int, **options: Any) -> None:
+    """Run SCRIPT, unchanged, on a chip: the vendor's own device where it is installed, a virtual one elsewhere."""
+    from xinqiao.device.launch import launch
+    from xinqiao.device.settings import Settings
+
+    sys.exit(launch(Settings(**options), script, list(arguments), ranks=ranks))
+
+
+@main.command()
+@click.argument("project", type=click.Path(path_type=Path))
+@_chip
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where the ported tree goes.")
+@click.option("--in-place", is_flag=True, help="Rewrite the project itself; `xinqiao undo` takes it back.")
+@click.option("--diff", "mode", flag_value="diff", help="Print the changes as a unified diff; write nothing.")
+@click.option("--check", "mode", flag_value="check", help="Print what is CUDA-bound; write nothing; exit 1 on findings.")
+@click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="Write every occurrence, as JSON.")
+@click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
+@_format
+def port(
+    project: Path, chip: str, out: Path | None, mode: Literal["diff", "check"] | None, record: Path | None, form: str, **how: bool
+) -> None:
+    """Rewrite CUDA-bound code so that it runs on any device, with a verdict for every CUDA-bound place."""
+    from xinqiao import port as ports
+    from xinqiao.chips import catalog
+    from xinqiao.port import show
+    from xinqiao.record.files import write
+
+    target = catalog.load(chip)
+    if mode == "diff":
+        click.echo(ports.diff(project, target), nl=False)
+        return
+    found = ports.check(project, target) if mode == "check" else ports.port(project, target, out, **how)
+    if record:
+        write(found, record)
+    if form == "json":
+        _print_json(found)
+    else:
+        (show.print_lines if mode == "check" else show.print_summary)(found)
+    needs_you = any(o.verdict in ("needs-you", "refused-by-chip") for o in found.occurrences)
+    changes = mode == "check" and any(o.verdict == "rewritten" for o in found.occurrences)
+    sys.exit(FINDINGS if needs_you or changes else 0)
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+def undo(directory: Path) -> None:
+    """Take a port back, byte for byte."""
+    from xinqiao import port as ports
+
+    for file in ports.undo(directory):
+        click.echo(file)
+
+
+@main.command()
+@click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="PAGE.html")
+@click.option("--lang", type=click.Choice(["en", "zh"]), help="Default: from the locale.")
+def report(records: tuple[Path, ...], out: Path, lang: str | None) -> None:
+    """One self-contained HTML page from the records of runs and ports."""
+    from xinqiao import report as reports
+    from xinqiao.record.files import read
+
+    reports.write([read(path) for path in records], out, lang or reports.default_language())
+    click.echo(out)
+
+
+def _print_json(value: Any) -> None:
+    import msgspec
+
+    click.echo(msgspec.json.format(msgspec.json.encode(value)).decode())
+
+
+
+if __name__ == "__main__":
+    main()
