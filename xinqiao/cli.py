@@ -45,14 +45,15 @@ def chips(name: str | None, form: str) -> None:
     from xinqiao.chips import catalog, show
 
     if form == "json":
-        data = show.describe(catalog.load(name)) if name else show.catalogue(catalog.all_chips())
-        _print_json(data)
+        _print_json(show.describe(catalog.load(name)) if name else show.catalogue_rows())
         return
+    from rich.console import Console
+
     if name:
-        show.print_chip(catalog.load(name))
-    else:
-        show.print_catalogue(catalog.all_chips())
-    for problem in catalog.problems() if not name else []:
+        show.print_chip(catalog.load(name), Console(markup=False))
+        return
+    show.print_catalogue(Console(markup=False))
+    for problem in catalog.problems():
         click.echo(f"xinqiao: {problem}", err=True)
 
 

@@ -61,7 +61,9 @@ def test_legal(figure, si, interval, text):
         (Power, {"high": 1, "unit": "W", **SAID}, "low: missing; a range needs low and high"),
         (Power, {"low": 2, "high": 1, "unit": "W", **SAID}, "low: 2 is above high = 1"),
         (Power, {"value": 1, "low": 1, "high": 2, "unit": "W", **SAID}, "value: give a value or a range"),
-        (Power, {"value": 0, "unit": "W", **SAID}, "value: not positive"),
+        (Power, {"value": 0, "unit": "W", **SAID}, "value: not a positive number"),
+        (Power, {"value": float("nan"), "unit": "W", **SAID}, "value: not a positive number"),
+        (Power, {"low": 1, "high": float("inf"), "unit": "W", **SAID}, "value: not a positive number"),
     ],
 )
 def test_refused(kind: type[Figure], keys, message):

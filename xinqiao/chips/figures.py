@@ -1,5 +1,6 @@
 """A figure: a value or a range, with its unit, source and confidence. Unknown is a legal value."""
 
+from math import inf
 from typing import ClassVar, Literal
 
 from msgspec import Struct
@@ -37,8 +38,10 @@ class Figure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             return f"{'low' if self.low is None else 'high'}: missing; a range needs low and high"
         if self.low is not None and self.high is not None and self.low > self.high:
             return f"low: {self.low:g} is above high = {self.high:g}"
-        if any(number is not None and number <= 0 for number in (self.value, self.low)):
-            return "value: not positive; an unknown figure has no value, a missing format belongs in lacks"
+        if any(number is not None and not 0 < number < inf for number in (self.value, *ends)):
+            return (
+                "value: not a positive number; leave it out where unknown; a missing format belongs in lacks"
+            )
         return ""
 
     def _wrong_provenance(self) -> str:

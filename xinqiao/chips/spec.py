@@ -1,13 +1,14 @@
 """What a chip is: data only. One .toml file holds one Chip; read.py reads it, catalog.py finds it."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from xinqiao.chips.figures import Confidence, Duration, Power
 from xinqiao.chips.performance import Compute, Links, Memory, PerDevice
 
 Status = Literal["shipping", "announced"]
+Count = Annotated[int, Meta(ge=1)]
 DtypeState = Literal["native", "partial", "refused", "unknown"]
 DTYPES = (
     *("float64", "float32", "float16", "bfloat16", "complex128", "complex64", "complex32"),
@@ -38,8 +39,8 @@ class Torch(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     package: str = ""  # imported beside torch: 'torch_npu'; '': PyTorch itself, or not known
     collective: str  # what init_process_group takes: 'hccl'
     device_name: str = ""  # what get_device_name answers; '': not known
-    devices_per_package: int = 1  # PyTorch sees each die of some packages as a device of its own
-    server_devices: int = 8  # that PyTorch sees on a usual server
+    devices_per_package: Count = 1  # PyTorch sees each die of some packages as a device of its own
+    server_devices: Count = 8  # that PyTorch sees on a usual server
     confidence: Confidence
     source: str
     note: str = ""
@@ -90,11 +91,12 @@ class Dtypes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         """ValueError for a dtype that torch does not have, or that is listed twice."""
         listed = (*self.native, *self.partial, *self.refused)
-        for dtype in listed:
-            if dtype not in DTYPES:
-                raise ValueError(f"dtype '{dtype}' is not one of {', '.join(DTYPES)}")
-            if listed.count(dtype) > 1:
-                raise ValueError(f"dtype '{dtype}' is listed twice")
+        for key in ("native", "partial", "refused"):
+            for dtype in getattr(self, key):
+                if dtype not in DTYPES:
+                    raise ValueError(f"{key}: '{dtype}' is not one of {', '.join(DTYPES)}")
+                if listed.count(dtype) > 1:
+                    raise ValueError(f"{key}: '{dtype}' is listed twice")
 
     def state(self, dtype: str) -> DtypeState:
         """The state of a torch dtype such as 'float32' on the chip as a whole."""

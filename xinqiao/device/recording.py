@@ -27,7 +27,6 @@ from xinqiao.record.schema import (
     StreamClock,
 )
 
-DEFAULT_SEED = 67280421310721  # of PyTorch's generators, before any manual_seed
 HOLDERS = 40
 
 
@@ -37,7 +36,6 @@ def build(session: Session, *, started: float, exit_code: int, rank: int, ranks:
     used = [d for d in range(session.devices) if session.core.memory_of(d).allocations]
     streams = [StreamClock(device=d, stream=s, seconds=clock) for d in used or [0] for s in range(STREAMS)
                if (clock := session.core.clock_of(d, s))]  # fmt: skip
-    seed = torch.initial_seed()
     return RunRecord(
         chip=session.chip.name,
         title=session.chip.title,
@@ -48,7 +46,7 @@ def build(session: Session, *, started: float, exit_code: int, rank: int, ranks:
         rank=rank,
         ranks=ranks,
         versions={"python": platform.python_version(), "torch": str(torch.__version__), "xinqiao": version("xinqiao")},
-        seed=None if seed == DEFAULT_SEED else seed,
+        seed=torch.initial_seed(),
         exit_code=exit_code,
         wall_seconds=time.monotonic() - started,
         predicted_seconds=max((s.seconds for s in streams), default=0.0),

@@ -94,7 +94,7 @@ class RunRecord(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="kin
     rank: int
     ranks: int
     versions: dict[str, str]  # torch, python, xinqiao, numpy
-    seed: int | None  # the last torch.manual_seed of the program
+    seed: int  # of the CPU's generator, whether the program chose it or PyTorch did
     exit_code: int
     wall_seconds: float
     predicted_seconds: float  # the longest stream
