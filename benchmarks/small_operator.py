@@ -1,6 +1,6 @@
 """What the virtual chip adds to one small operator: `add` of 16 elements, against plain CPU, interleaved.
 
-    python benchmarks/small_operator.py [--chip NAME] [--rounds N]
+python benchmarks/small_operator.py [--chip NAME] [--rounds N]
 """
 
 import argparse
@@ -33,7 +33,9 @@ def main() -> None:
     microseconds(*host), microseconds(*chip)
     pairs = [(microseconds(*host), microseconds(*chip)) for _ in range(options.rounds)]
     a, b = (statistics.median(column) for column in zip(*pairs, strict=True))
-    print(f"add of 16: CPU {a:.2f} us, virtual {b:.2f} us, added {statistics.median(y - x for x, y in pairs):.2f} us (target 1.5)")
+    print(
+        f"add of 16: CPU {a:.2f} us, virtual {b:.2f} us, added {statistics.median(y - x for x, y in pairs):.2f} us (target 1.5)"
+    )
 
 
 if __name__ == "__main__":

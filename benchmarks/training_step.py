@@ -12,7 +12,7 @@ import time
 import torch
 from gpt import GPT
 
-from xinqiao.device.session import virtual
+from xinqiao.device.session import keep_record, virtual
 
 
 def step_of(width: int, device: str):
@@ -46,14 +46,20 @@ def main() -> None:
     parser.add_argument("--record", action="store_true", help="with what a record needs")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    device = virtual(options.chip, record=options.record).chip.torch.device
+    session = virtual(options.chip)
+    if options.record:
+        keep_record(session)
+    device = session.chip.torch.device
     for width, target in ((128, 1.25), (256, 1.12)):
         host, chip = step_of(width, "cpu"), step_of(width, device)
         seconds(host, 2), seconds(chip, 2)
         pairs = [(seconds(host, options.steps), seconds(chip, options.steps)) for _ in range(options.rounds)]
         a, b = (statistics.median(column) for column in zip(*pairs, strict=True))
         ratio = statistics.median(y / x for x, y in pairs)
-        print(f"d={width}: CPU {a * 1e3:.1f} ms, virtual {b * 1e3:.1f} ms, ratio {ratio:.3f} (target {target})", flush=True)
+        print(
+            f"d={width}: CPU {a * 1e3:.1f} ms, virtual {b * 1e3:.1f} ms, ratio {ratio:.3f} (target {target})",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

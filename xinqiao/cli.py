@@ -23,7 +23,9 @@ class Commands(click.Group):
             click.echo(f"xinqiao: {error}", err=True)
             ctx.exit(2)
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         from xinqiao.errors import nearest
 
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
@@ -61,10 +63,16 @@ def chips(name: str | None, form: str) -> None:
 @_chip
 @click.option("--ranks", type=click.IntRange(1, 64), default=1, help="Processes to start, as torchrun does.")
 @click.option("--shapes", is_flag=True, help="True shapes, memory and time, but no arithmetic and no data.")
-@click.option("--policy", type=click.Choice(["refuse", "fallback", "allow"]), help="One rule for all that is not native.")
+@click.option(
+    "--policy", type=click.Choice(["refuse", "fallback", "allow"]), help="One rule for all that is not native."
+)
 @click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="Write what ran, as JSON.")
-@click.option("--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write the simulated timeline (Perfetto).")
-@click.option("--host-rng", is_flag=True, help="Device random numbers from the CPU's stream, to compare with a CPU run.")
+@click.option(
+    "--trace", type=click.Path(path_type=Path), metavar="FILE", help="Write the simulated timeline (Perfetto)."
+)
+@click.option(
+    "--host-rng", is_flag=True, help="Device random numbers from the CPU's stream, to compare with a CPU run."
+)
 @click.argument("script", type=click.Path(path_type=Path))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(script: Path, arguments: tuple[str, ...], ranks: int, **options: Any) -> None:
@@ -81,12 +89,20 @@ def run(script: Path, arguments: tuple[str, ...], ranks: int, **options: Any) ->
 @click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Where the ported tree goes.")
 @click.option("--in-place", is_flag=True, help="Rewrite the project itself; `xinqiao undo` takes it back.")
 @click.option("--diff", "mode", flag_value="diff", help="Print the changes as a unified diff; write nothing.")
-@click.option("--check", "mode", flag_value="check", help="Print what is CUDA-bound; write nothing; exit 1 on findings.")
+@click.option(
+    "--check", "mode", flag_value="check", help="Print what is CUDA-bound; write nothing; exit 1 on findings."
+)
 @click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="Write every occurrence, as JSON.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 @_format
 def port(
-    project: Path, chip: str, out: Path | None, mode: Literal["diff", "check"] | None, record: Path | None, form: str, **how: bool
+    project: Path,
+    chip: str,
+    out: Path | None,
+    mode: Literal["diff", "check"] | None,
+    record: Path | None,
+    form: str,
+    **how: bool,
 ) -> None:
     """Rewrite CUDA-bound code so that it runs on any device, with a verdict for every CUDA-bound place."""
     from xinqiao import port as ports
@@ -137,7 +153,6 @@ def _print_json(value: Any) -> None:
     import msgspec
 
     click.echo(msgspec.json.format(msgspec.json.encode(value)).decode())
-
 
 
 if __name__ == "__main__":

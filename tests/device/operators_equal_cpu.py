@@ -108,7 +108,9 @@ def check(op, device):
             if cpu_error is not None:
                 continue
             found, error = run(op, copies, device)
-            what = f"{type(error).__name__}: {str(error).splitlines()[0][:150]}" if error else difference(expected, found)
+            what = (
+                f"{type(error).__name__}: {str(error).splitlines()[0][:150]}" if error else difference(expected, found)
+            )
             compared += 1
             if what:
                 return compared, f"{str(dtype)[6:]} sample {number}: {what}"
@@ -152,7 +154,9 @@ def main(chip, names):
         if what:
             wrong[name] = what
             print(name, what, file=sys.stderr, flush=True)
-    print(json.dumps({"operators": operators, "samples": compared, "seconds": time.monotonic() - begun, "wrong": wrong}))
+    print(
+        json.dumps({"operators": operators, "samples": compared, "seconds": time.monotonic() - begun, "wrong": wrong})
+    )
 
 
 if __name__ == "__main__":

@@ -4,13 +4,15 @@ from collections.abc import Callable, Sequence
 from math import prod
 
 Shape = Sequence[int]
-Work = Callable[[Sequence[Shape], Sequence[Shape], bool], float]
+Call = tuple[Sequence[Shape], Sequence[Shape], bool]  # inputs, outputs, the operator's own flag
+Work = Callable[[Call], float]
 
 
 def _matmul(position: int) -> Work:
     """Product of two matrices; `position` is that of the left one among the inputs: (..., m, k) × (..., k, n)."""
 
-    def flops(inputs: Sequence[Shape], outputs: Sequence[Shape], _flag: bool) -> float:
+    def flops(call: Call) -> float:
+        inputs = call[0]
         if len(inputs) < position + 2 or not inputs[position]:
             return 0.0
         left, right = inputs[position], inputs[position + 1]
@@ -20,15 +22,16 @@ def _matmul(position: int) -> Work:
     return flops
 
 
-def _linear(inputs: Sequence[Shape], outputs: Sequence[Shape], _flag: bool) -> float:
+def _linear(call: Call) -> float:
+    inputs = call[0]
     return 2.0 * prod(inputs[0]) * inputs[1][0]
 
 
 def _attention(products: int, query: int) -> Work:
     """`products` matrix products over (batch, heads, queries, keys): 2 forward, 5 backward (one is recomputed)."""
 
-    def flops(inputs: Sequence[Shape], outputs: Sequence[Shape], _flag: bool) -> float:
-        q, k = inputs[query], inputs[query + 1]
+    def flops(call: Call) -> float:
+        q, k = call[0][query], call[0][query + 1]
         return 2.0 * products * prod(q) * k[-2]
 
     return flops
@@ -40,7 +43,8 @@ def _convolution(passes: int, source: int) -> Work:
     Each element of the larger-grained side meets one filter: the output, or the input where transposed.
     """
 
-    def flops(inputs: Sequence[Shape], outputs: Sequence[Shape], transposed: bool) -> float:
+    def flops(call: Call) -> float:
+        inputs, outputs, transposed = call
         weight = inputs[source + 1]
         grid = inputs[source] if transposed else (outputs[0] if source == 0 else inputs[0])
         return 2.0 * passes * prod(grid) * prod(weight[1:])
@@ -80,4 +84,4 @@ def flops(operator: str, inputs: Sequence[Shape], outputs: Sequence[Shape], *, f
     """
     name = operator.removeprefix("aten::").split(".")[0]
     work = _WORK.get(name)
-    return work(inputs, outputs, flag) if work else 0.0
+    return work((inputs, outputs, flag)) if work else 0.0

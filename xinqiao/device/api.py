@@ -1,6 +1,7 @@
 """Functions that `torch.cuda` and a vendor's `torch.NAME` have in common, on the virtual chip's core."""
 
 import sys
+import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -68,13 +69,15 @@ def route_compile() -> None:
     """
     original = torch.compile
 
-    def compile(model: Any = None, *, backend: Any = "inductor", mode: Any = None, options: Any = None, **rest: Any) -> Any:
+    def compile(
+        model: Any = None, *, backend: Any = "inductor", mode: Any = None, options: Any = None, **rest: Any
+    ) -> Any:
         if backend == "inductor":
             return original(model, backend="aot_eager", **rest)
         return original(model, backend=backend, mode=mode, options=options, **rest)
 
     compile.__doc__ = original.__doc__
-    torch.compile = compile
+    replace(torch, compile=compile)
 
 
 @contextmanager
@@ -89,6 +92,12 @@ def current_device(core: Core, index: int) -> Iterator[None]:
         core.set_device(before)
 
 
-def publish(name: str, module: object) -> None:
+def replace(owner: object, **parts: object) -> None:
+    """Put `parts` in the place of PyTorch's own: assignments that its type stubs do not foresee."""
+    for name, part in parts.items():
+        setattr(owner, name, part)
+
+
+def publish(name: str, module: types.ModuleType) -> None:
     """Let `import NAME` find `module`."""
-    sys.modules[name] = module  # type: ignore[assignment]
+    sys.modules[name] = module

@@ -4,7 +4,6 @@ The operators of `c10d` get a kernel for the chip's key that aliases its tensors
 operator; nothing is copied. A CPU tensor is refused, as the vendors' libraries refuse it.
 """
 
-import functools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import torch.distributed as dist
 
 from xinqiao.chips.spec import Chip
 from xinqiao.cost import roofline
+from xinqiao.device import api
 from xinqiao.device.core import Core
 
 OPERATORS = (
@@ -108,11 +108,12 @@ def _register(name: str, device: str) -> None:
     dist.Backend.register_backend(name, _gloo, devices=[device, "cpu"])
 
 
-class _MadeHere(type):
-    made: list[Any] = []
+_made: list[Any] = []
 
+
+class _MadeHere(type):
     def __instancecheck__(cls, instance: Any) -> bool:
-        return any(instance is one for one in cls.made)
+        return any(instance is one for one in _made)
 
 
 def _stand_in_for_nccl() -> None:
@@ -122,7 +123,7 @@ def _stand_in_for_nccl() -> None:
         """Stands where the NCCL class would be; makes a gloo group."""
 
         class Options:
-            def __init__(self, is_high_priority_stream: bool = False) -> None:
+            def __init__(self, *, is_high_priority_stream: bool = False) -> None:
                 self._timeout = c10d.default_pg_timeout
                 self.is_high_priority_stream = is_high_priority_stream
                 self.config = type("Config", (), {})()
@@ -132,12 +133,11 @@ def _stand_in_for_nccl() -> None:
 
         def __new__(cls, store: Any, rank: int, size: int, options: Any) -> Any:
             group = _gloo(store, rank, size, options._timeout)
-            _MadeHere.made.append(group)
+            _made.append(group)
             return group
 
-    c10d.ProcessGroupNCCL = dist.ProcessGroupNCCL = ProcessGroupNCCL
-    c10d._NCCL_AVAILABLE = True
-    c10d.default_pg_nccl_timeout = c10d.default_pg_timeout
+    timeout = c10d.default_pg_timeout
+    api.replace(c10d, ProcessGroupNCCL=ProcessGroupNCCL, _NCCL_AVAILABLE=True, default_pg_nccl_timeout=timeout)
+    api.replace(dist, ProcessGroupNCCL=ProcessGroupNCCL)
     c10d.Backend.backend_capability["nccl"] = ["cuda", "cpu"]
-    torch.cuda.nccl.version = functools.partial(tuple, (2, 27, 0))
-    torch.cuda.nccl.is_available = lambda tensors: True
+    api.replace(torch.cuda.nccl, version=lambda: (2, 27, 0), is_available=lambda tensors: True)

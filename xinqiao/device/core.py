@@ -80,7 +80,7 @@ class Row(NamedTuple):
     operator: str
     dtype: int
     shapes: list[int]
-    count: int
+    calls: int
     seconds: float
     flops: float
     bytes: float

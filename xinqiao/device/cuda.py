@@ -25,7 +25,12 @@ def install(chip: Chip, core: Core, count: int) -> None:
     """Make `torch.cuda` report and use the virtual chip."""
     _fill_functions(chip, core, count)
     properties = _properties_class(chip)
-    _fill_classes(core, properties)
+    api.replace(
+        torch._C,
+        _CudaDeviceProperties=properties,
+        _CudaStreamBase=_stream_class(core),
+        _CudaEventBase=_event_class(core),
+    )
     _patch_modules(chip, core, properties)
     _patch_storages(core)
     _fill_data_parallel(core)
@@ -67,7 +72,7 @@ def _devices(core: Core, count: int) -> dict[str, Callable[..., Any]]:
             core.set_device(index)
 
     def init() -> None:
-        torch.cuda.default_generators = api.default_generators(core, "cuda", count)
+        api.replace(torch.cuda, default_generators=api.default_generators(core, "cuda", count))
 
     return {
         "getDeviceCount": lambda: count,
@@ -177,7 +182,7 @@ def capability(chip: Chip) -> tuple[int, int]:
     return (chip.cuda and chip.cuda.capability) or (0, 0)
 
 
-def _fill_classes(core: Core, properties: type) -> None:
+def _stream_class(core: Core) -> type:
     class _CudaStreamBase(torch.Stream):
         priority = 0
 
@@ -188,7 +193,7 @@ def _fill_classes(core: Core, properties: type) -> None:
             if stream_ptr is not None:
                 stream_id, device_index = stream_ptr, core.current()
             if stream_id is not None:
-                return super().__new__(cls, stream_id=stream_id, device_index=device_index, device_type=CUDA)
+                return super().__new__(cls, stream_id=stream_id, device_index=device_index or 0, device_type=CUDA)
             return super().__new__(cls, device=torch.device("cuda", core.current()), priority=priority)
 
         @property
@@ -199,6 +204,10 @@ def _fill_classes(core: Core, properties: type) -> None:
         def priority_range() -> tuple[int, int]:
             return (0, -5)
 
+    return _CudaStreamBase
+
+
+def _event_class(core: Core) -> type:
     class _CudaEventBase(torch.Event):
         def __new__(
             cls, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False, external: bool = False
@@ -215,12 +224,10 @@ def _fill_classes(core: Core, properties: type) -> None:
             return core.elapsed_ms(self.event_id, end_event.event_id)
 
         @classmethod
-        def from_ipc_handle(cls, *_arguments: Any) -> None:
+        def from_ipc_handle(cls, *_arguments: Any, **_named: Any) -> "_CudaEventBase":
             raise RuntimeError("events between processes: the virtual chip does not have them")
 
-    torch._C._CudaDeviceProperties = properties
-    torch._C._CudaStreamBase = _CudaStreamBase
-    torch._C._CudaEventBase = _CudaEventBase
+    return _CudaEventBase
 
 
 def _runtime(core: Core) -> types.ModuleType:
@@ -241,35 +248,61 @@ def _runtime(core: Core) -> types.ModuleType:
 
 
 def _patch_modules(chip: Chip, core: Core, properties: type) -> None:
-    cuda = torch.cuda
-    streams = importlib.reload(cuda.streams)  # its classes inherit from the two above
-    cuda.Stream, cuda.Event, cuda.ExternalStream = streams.Stream, streams.Event, streams.ExternalStream
+    streams = importlib.reload(torch.cuda.streams)  # its classes inherit from the two above
     known: dict[int, Any] = {}
 
     def get_properties(index: int) -> Any:
         return known.setdefault(index, properties(index))
 
-    torch._C._cudart = cuda._cudart = _runtime(core)
-    cuda._CudaDeviceProperties = properties
-    cuda._get_device_properties = torch._C._cuda_getDeviceProperties = get_properties
-    cuda._exchange_device = torch._C._cuda_exchangeDevice
-    cuda._maybe_exchange_device = torch._C._cuda_maybeExchangeDevice
-    cuda._is_in_bad_fork = torch._C._cuda_isInBadFork
-    cuda.graphs.is_current_stream_capturing = cuda.is_current_stream_capturing = lambda: False
-    cuda.device_memory_used = lambda device=None: core.memory_of(api.index_of(core, device)).current
-    for gauge in ("utilization", "memory_usage", "temperature", "power_draw", "clock_rate"):
-        setattr(cuda, gauge, lambda device=None: 0)
+    def not_capturing() -> bool:
+        return False
+
+    def no_gauge(device: api.DeviceLike = None) -> int:
+        return 0
+
+    runtime, marks = _runtime(core), _marks()
+    gauges = ("utilization", "memory_usage", "temperature", "power_draw", "clock_rate")
+    api.replace(torch._C, _cudart=runtime, _cuda_getDeviceProperties=get_properties, _nvtx=marks)
+    api.replace(torch.cuda.nvtx, _nvtx=marks)
+    api.replace(torch.cuda.graphs, is_current_stream_capturing=not_capturing)
+    api.replace(
+        torch.cuda,
+        Stream=streams.Stream,
+        Event=streams.Event,
+        ExternalStream=streams.ExternalStream,
+        is_current_stream_capturing=not_capturing,
+        device_memory_used=lambda device=None: core.memory_of(api.index_of(core, device)).current,
+        _cudart=runtime,
+        _CudaDeviceProperties=properties,
+        _get_device_properties=get_properties,
+        **{f"_{name}": getattr(torch._C, f"_cuda_{part}") for name, part in _INTERNAL.items()},
+        **dict.fromkeys(gauges, no_gauge),
+    )
+    # cuDNN's recurrent kernels are not here, and asking for them would warn.
+    api.replace(torch.backends.cudnn, is_acceptable=lambda tensor: False)
+    hip = chip.cuda.hip if chip.cuda else ""
+    release = chip.cuda.cuda if chip.cuda else ""
+    api.replace(torch.version, hip=hip or None, cuda=None if hip else release or "unknown")
+
+
+_INTERNAL = {
+    "exchange_device": "exchangeDevice",
+    "maybe_exchange_device": "maybeExchangeDevice",
+    "is_in_bad_fork": "isInBadFork",
+}
+
+
+def _marks() -> types.ModuleType:
     marks = types.ModuleType("torch._C._nvtx")
     for name in ("rangePushA", "rangePop", "rangeStartA", "rangeEnd", "markA", "deviceRangeStart", "deviceRangeEnd"):
         setattr(marks, name, lambda *arguments: 0)
-    torch._C._nvtx = cuda.nvtx._nvtx = marks
-    torch.version.hip = (chip.cuda and chip.cuda.hip) or None
-    torch.version.cuda = None if torch.version.hip else (chip.cuda and chip.cuda.cuda) or "unknown"
+    return marks
 
 
 def _patch_storages(core: Core) -> None:
     """`UntypedStorage(device="cuda")` and `.resize_` are compiled out of the CPU build's bindings."""
-    new, resize = torch._C.StorageBase.__new__, torch._C.StorageBase.resize_
+    base: Any = torch._C.StorageBase
+    new, resize = base.__new__, base.resize_
 
     def make(cls: type, *arguments: Any, device: Any = None, **named: Any) -> Any:
         if device is None or torch.device(device).type != "cuda":
@@ -277,14 +310,13 @@ def _patch_storages(core: Core) -> None:
         size = arguments[0] if arguments else 0
         return torch.empty(size, dtype=torch.uint8, device=device).untyped_storage()
 
-    def grow(self: torch.UntypedStorage, size: int) -> torch.UntypedStorage:
+    def grow(self: torch.UntypedStorage, size: int) -> Any:
         if self.device.type != "cuda":
             return resize(self, size)
         core.resize_storage(self._cdata, size)
         return self
 
-    torch.UntypedStorage.__new__ = make
-    torch.UntypedStorage.resize_ = grow
+    api.replace(torch.UntypedStorage, __new__=make, resize_=grow)
 
 
 def _fill_data_parallel(core: Core) -> None:
@@ -295,14 +327,19 @@ def _fill_data_parallel(core: Core) -> None:
             return torch.device("cpu")
         return torch.device("cuda", core.current() if index is None else index)
 
-    def scatter(tensor: torch.Tensor, devices: Sequence[int], sizes: Sequence[int] | None, dim: int, streams: Any = None) -> tuple[torch.Tensor, ...]:
+    def scatter(
+        tensor: torch.Tensor, devices: Sequence[int], sizes: Sequence[int] | None, dim: int, streams: Any = None
+    ) -> tuple[torch.Tensor, ...]:
         parts = tensor.split(list(sizes), dim) if sizes is not None else tensor.chunk(len(devices), dim)
         return tuple(part.to(on(d)) for part, d in zip(parts, devices, strict=False))
 
     def broadcast(tensors: Sequence[torch.Tensor], devices: Sequence[int], _size: int = 0) -> list[list[torch.Tensor]]:
         return [[t.to(on(d)) for t in tensors] for d in devices]
 
-    torch._C._scatter = scatter
-    torch._C._gather = lambda tensors, dim, index: torch.cat([t.to(on(index)) for t in tensors], dim)
-    torch._C._broadcast = lambda tensor, devices: [tensor.to(on(d)) for d in devices]
-    torch._C._broadcast_coalesced = broadcast
+    api.replace(
+        torch._C,
+        _scatter=scatter,
+        _gather=lambda tensors, dim, index: torch.cat([t.to(on(index)) for t in tensors], dim),
+        _broadcast=lambda tensor, devices: [tensor.to(on(d)) for d in devices],
+        _broadcast_coalesced=broadcast,
+    )

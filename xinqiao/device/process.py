@@ -31,10 +31,17 @@ def begin() -> None:
         print(f"xinqiao: {package} is installed: using the real device, not the virtual one", file=sys.stderr)
         real = RealRun(chip) if settings.record else None
     else:
-        session.virtual(
-            chip, shapes=settings.shapes, policy=settings.policy, devices=settings.devices,
-            host_rng=settings.host_rng, record=bool(settings.record or settings.trace), trace=bool(settings.trace),
-        )  # fmt: skip
+        virtual = session.virtual(
+            chip,
+            shapes=settings.shapes,
+            policy=settings.policy,
+            devices=settings.devices,
+            host_rng=settings.host_rng,
+        )
+        if settings.shapes:
+            print("xinqiao: shapes mode: numbers that the program reads from a tensor are fiction", file=sys.stderr)
+        if settings.record or settings.trace:
+            session.keep_record(virtual, trace=settings.trace is not None)
         real = None
     if settings.record or settings.trace:
         _follow_exit_code()

@@ -41,19 +41,22 @@ class RealRun(TorchDispatchMode):
         """The record so far; the fields that only a simulation knows are empty."""
         self.__exit__(None, None, None)
         rows = [self._row(key, count) for key, count in self.counts.items()]
-        memory = []
-        if torch.accelerator.is_available():
-            peak, end = torch.accelerator.max_memory_allocated(), torch.accelerator.memory_allocated()
-            capacity = self.chip.per_device().capacity
-            memory = [Memory(device=torch.accelerator.current_device_index(), capacity=capacity, peak=peak, end=end, curve=[], holders=[])]
         return RunRecord(
             chip=self.chip.name, title=self.chip.title, virtual=False, mode="values", device=self.chip.torch.device,
             argv=sys.argv, rank=rank, ranks=ranks, seed=torch.initial_seed(), exit_code=exit_code,
             versions={"python": platform.python_version(), "torch": str(torch.__version__)},
             wall_seconds=time.monotonic() - started, predicted_seconds=sum(r.seconds for r in rows),
-            operators=sorted(rows, key=lambda r: -r.seconds), memory=memory, collectives=[], streams=[], incidents=[],
+            operators=sorted(rows, key=lambda r: -r.seconds), memory=self._memory(), collectives=[], streams=[], incidents=[],
             readbacks=[], caveats=["run on the vendor's device: collectives, streams and numbers read back are not recorded"],
         )  # fmt: skip
+
+    def _memory(self) -> list[Memory]:
+        accelerator = torch.accelerator
+        if not accelerator.is_available():
+            return []
+        peak, end = accelerator.max_memory_allocated(), accelerator.memory_allocated()
+        capacity, index = self.chip.per_device().capacity, accelerator.current_device_index()
+        return [Memory(device=index, capacity=capacity, peak=peak, end=end, curve=[], holders=[])]
 
     def _row(self, key: Key, count: int) -> OperatorRow:
         name, dtype, inputs, outputs = key

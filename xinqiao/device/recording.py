@@ -70,7 +70,7 @@ def _operators(session: Session) -> list[OperatorRow]:
                 operator=operator,
                 dtype=dtype,
                 shapes=[list(t.shape) for t in (*inputs, *outputs)],
-                count=row.count,
+                count=row.calls,
                 seconds=row.seconds,
                 flops=row.flops,
                 bytes=row.bytes,

@@ -45,8 +45,6 @@ def virtual(
     policy: Policy | None = None,
     devices: int | None = None,
     host_rng: bool = False,
-    record: bool = False,
-    trace: bool = False,
 ) -> Session:
     """Make `chip` this process's accelerator. A second call with the same chip returns the first session.
 
@@ -54,24 +52,27 @@ def virtual(
     policy     None: refuse or move to the host what the vendor's own software would; or one rule for all
     devices    how many of them the machine has; None: a usual server's
     host_rng   draw device random numbers from the CPU's stream, so that a run equals the CPU's number by number
-    record     keep what a record needs beyond the core's counters: modules and numbers read back
-    trace      keep the timeline too
     """
     global active
     wanted = chip if isinstance(chip, Chip) else catalog.load(chip)
     if active is not None:
         if active.chip.name == wanted.name and active.shapes == shapes:
             return active
-        raise InputError(f"this process already has a virtual {active.chip.name}; use another process for {wanted.name}")
+        raise InputError(
+            f"this process already has a virtual {active.chip.name}; use another process for {wanted.name}"
+        )
     if policy is not None and policy not in POLICIES:
         raise InputError(f"policy '{policy}' is not one of {', '.join(POLICIES)}")
     _refuse_conflicts(wanted)
     active = _start(wanted, shapes=shapes, policy=policy, devices=devices, host_rng=host_rng)
-    if record:
-        active.watch = Watch(active.core)
-        active.core.keep_readbacks(1)
-        active.core.trace(int(trace))
     return active
+
+
+def keep_record(session: Session, *, trace: bool = False) -> None:
+    """Keep what a record needs beyond the core's counters: modules, numbers read back; with `trace`, the timeline."""
+    session.watch = Watch(session.core)
+    session.core.keep_readbacks(1)
+    session.core.trace(int(trace))
 
 
 def vendor_package(chip: Chip) -> str | None:
@@ -88,9 +89,10 @@ def _refuse_conflicts(chip: Chip) -> None:
         return
     real = torch.version.cuda or torch.version.hip
     if real:
+        release = torch.__version__.split("+")[0]
         raise InputError(
             f"{chip.name} is a virtual 'cuda' device and needs the CPU build of PyTorch, but this one is built for "
-            f"{real}: pip install --index-url https://download.pytorch.org/whl/cpu torch=={torch.__version__.split('+')[0]}"
+            f"{real}: pip install --index-url https://download.pytorch.org/whl/cpu torch=={release}"
         )
 
 

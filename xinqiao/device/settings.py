@@ -3,7 +3,6 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from xinqiao.device.policy import POLICIES, Policy
 from xinqiao.errors import InputError
@@ -24,7 +23,9 @@ class Settings:
     def environment(self) -> dict[str, str]:
         """The variables that say the same; paths absolute, since the program may change folder."""
         words = {
-            "XINQIAO_CHIP": str(Path(self.chip).absolute()) if os.sep in self.chip or self.chip.endswith(".toml") else self.chip,
+            "XINQIAO_CHIP": str(Path(self.chip).absolute())
+            if os.sep in self.chip or self.chip.endswith(".toml")
+            else self.chip,
             "XINQIAO_SHAPES": "1" if self.shapes else "",
             "XINQIAO_POLICY": self.policy or "",
             "XINQIAO_DEVICES": str(self.devices or ""),
@@ -50,7 +51,7 @@ def from_environment() -> Settings | None:
     return Settings(
         chip=chip,
         shapes=read("XINQIAO_SHAPES") == "1",
-        policy=cast(Policy, policy) if policy else None,
+        policy=policy or None,
         devices=int(devices) if devices else None,
         host_rng=read("XINQIAO_HOST_RNG") == "1",
         record=Path(record) if record else None,

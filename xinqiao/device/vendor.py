@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.utils.backend_registration import generate_methods_for_privateuse1_backend, rename_privateuse1_backend
 
 from xinqiao.chips.spec import Chip
 from xinqiao.device import api
@@ -29,16 +30,16 @@ class DeviceProperties:
 def install(chip: Chip, core: Core, count: int) -> types.ModuleType:
     """Name the device, give it its module and its methods (`tensor.npu()`), and make the package importable."""
     name = chip.torch.device
-    torch.utils.rename_privateuse1_backend(name)
+    rename_privateuse1_backend(name)
     module = _Module(chip, core, count).build()
     torch._register_device_module(name, module)
     api.publish(f"torch.{name}", module)
     for part in ("amp", "streams", "memory", "random"):
         api.publish(f"torch.{name}.{part}", getattr(module, part))
-    torch.utils.generate_methods_for_privateuse1_backend(
+    generate_methods_for_privateuse1_backend(
         for_tensor=True, for_module=True, for_packed_sequence=True, for_storage=True
     )
-    module.default_generators = api.default_generators(core, name, count)  # type: ignore[attr-defined]
+    api.replace(module, default_generators=api.default_generators(core, name, count))
     if chip.dtypes.state("float64") != "native":
         _unscale_in_fp32()
     if chip.torch.package:
@@ -49,24 +50,22 @@ def install(chip: Chip, core: Core, count: int) -> types.ModuleType:
 def _install_package(chip: Chip, module: types.ModuleType) -> None:
     package = types.ModuleType(chip.torch.package)
     package.__doc__ = f"Stands where the vendor's {chip.torch.package} would be: {chip.title} (virtual)."
-    package.__version__ = f"{torch.__version__.split('+')[0]}+virtual"  # type: ignore[attr-defined]
     package.__path__ = []
 
     def missing(attribute: str) -> object:
         if attribute.startswith("__"):
             raise AttributeError(attribute)
         raise AttributeError(
-            f"{chip.torch.package}.{attribute} is the vendor's own operator or tool; the virtual chip has PyTorch's only"
+            f"{chip.torch.package}.{attribute} is the vendor's own; the virtual chip has only what is PyTorch's"
         )
 
-    package.__getattr__ = missing  # type: ignore[attr-defined]
-    setattr(package, chip.torch.device, module)
+    contrib = types.ModuleType(f"{chip.torch.package}.contrib")
+    version = f"{torch.__version__.split('+')[0]}+virtual"
+    api.replace(package, __getattr__=missing, __version__=version, contrib=contrib, **{chip.torch.device: module})
     api.publish(chip.torch.package, package)
     api.publish(f"{chip.torch.package}.{chip.torch.device}", module)
     api.publish(f"{chip.torch.package}.{chip.torch.device}.amp", module.amp)
-    contrib = types.ModuleType(f"{chip.torch.package}.contrib")
     api.publish(contrib.__name__, contrib)
-    package.contrib = contrib  # type: ignore[attr-defined]
 
 
 class _Scale:
@@ -91,13 +90,13 @@ def _unscale_in_fp32() -> None:
 
     def unscale_(self: torch.amp.GradScaler, optimizer: torch.optim.Optimizer) -> None:
         scale = self._scale
-        self._scale = _Scale(scale) if scale is not None else None
+        api.replace(self, _scale=None if scale is None else _Scale(scale))
         try:
             original(self, optimizer)
         finally:
             self._scale = scale
 
-    torch.amp.GradScaler.unscale_ = unscale_
+    api.replace(torch.amp.GradScaler, unscale_=unscale_)
 
 
 class _Module:
@@ -112,7 +111,11 @@ class _Module:
         for group in (self._devices, self._memory, self._streams, self._random, self._amp):
             for function_name, value in group().items():
                 setattr(self.module, function_name, value)
-        for part, names in (("streams", ("Stream", "Event")), ("memory", tuple(self._memory())), ("random", tuple(self._random()))):
+        for part, names in (
+            ("streams", ("Stream", "Event")),
+            ("memory", tuple(self._memory())),
+            ("random", tuple(self._random())),
+        ):
             sub = types.ModuleType(f"torch.{self.name}.{part}")
             for function_name in names:
                 setattr(sub, function_name, getattr(self.module, function_name))
@@ -184,7 +187,7 @@ class _Module:
 
         def summary(device: DeviceLike = None, abbreviated: bool = False) -> str:
             m = core.memory_of(index(device))
-            return f"{self.name}:{index(device)} allocated {m.current} bytes, peak {m.peak} bytes, capacity {m.capacity} bytes"
+            return f"{self.name}:{index(device)} allocated {m.current}, peak {m.peak}, capacity {m.capacity} bytes"
 
         return {
             "memory_allocated": figure("current"),
@@ -212,8 +215,12 @@ class _Module:
                 return super().__new__(cls, device=torch.device(name, index(device)), priority=priority)
 
         class Event(torch.Event):
-            def __new__(cls, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False) -> "Event":
-                return super().__new__(cls, device=name, enable_timing=enable_timing, blocking=blocking, interprocess=interprocess)
+            def __new__(
+                cls, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False
+            ) -> "Event":
+                return super().__new__(
+                    cls, device=name, enable_timing=enable_timing, blocking=blocking, interprocess=interprocess
+                )
 
             def elapsed_time(self, end_event: torch.Event) -> float:  # torch.Event's own refuses subclasses
                 if not self.event_id or not end_event.event_id:
@@ -239,14 +246,14 @@ class _Module:
             "Stream": Stream,
             "Event": Event,
             "stream": stream,
-            "set_stream": lambda target: target is not None and torch.accelerator.set_stream(target),
+            "set_stream": torch.accelerator.set_stream,
             "current_stream": lambda device=None: torch.accelerator.current_stream(index(device)),
             "default_stream": default_stream,
         }
 
     def _random(self) -> dict[str, Any]:
         def generator(device: DeviceLike = None) -> torch.Generator:
-            found: torch.Generator = self.module.default_generators[self._index(device)]  # type: ignore[attr-defined]
+            found: torch.Generator = self.module.default_generators[self._index(device)]
             return found
 
         def every() -> list[torch.Generator]:
@@ -272,7 +279,9 @@ class _Module:
         name = self.name
 
         class autocast(torch.amp.autocast_mode.autocast):
-            def __init__(self, enabled: bool = True, dtype: torch.dtype = torch.float16, cache_enabled: bool = True) -> None:
+            def __init__(
+                self, enabled: bool = True, dtype: torch.dtype = torch.float16, cache_enabled: bool = True
+            ) -> None:
                 super().__init__(name, enabled=enabled, dtype=dtype, cache_enabled=cache_enabled)
 
         class GradScaler(torch.amp.GradScaler):

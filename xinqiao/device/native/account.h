@@ -20,6 +20,7 @@ struct Operator {
   int number = 0;
   bool view = false;        // gives another view of its argument: no work on the device
   bool draws = false;       // random, without a generator argument
+  bool by_value = false;    // the values of its inputs decide the shapes of its outputs
   bool takes_host = false;  // accepts host tensors beside device tensors, as on real devices
   int generator = -1;       // index of its generator argument
   std::array<Action, 64> action{};
@@ -114,6 +115,7 @@ inline Operator& describe(const c10::OperatorHandle& handle) {
     auto optional = schema.arguments()[i].type()->cast<c10::OptionalType>();
     if (optional && optional->getElementType()->kind() == c10::TypeKind::GeneratorType) op.generator = (int)i;
   }
+  op.by_value = handle.hasTag(at::Tag::dynamic_output_shape);
   op.draws = op.generator < 0 && handle.hasTag(at::Tag::nondeterministic_seeded);
   for (const char* name : {"aten::index.", "aten::index_put", "aten::_index_put_impl", "aten::_unsafe_index", "aten::_foreach_copy", "aten::_pack_padded"})
     if (op.name.rfind(name, 0) == 0) op.takes_host = true;

@@ -14,6 +14,8 @@ class Call {
       : handle_(handle), schema_(handle.schema()), op_(find_operator(handle)), stack_(stack), base_(stack->size() - schema_.arguments().size()) {}
 
   void run() {
+    TORCH_CHECK_NOT_IMPLEMENTED(!(config.shapes && op_.by_value), op_.name, " needs the values of its input to know the shape of its result, and shapes mode has "
+        "no values. Run without --shapes, or give the program a path with fixed shapes (for routing: a fixed number of tokens per expert).");
     for (size_t i = 0; i < schema_.arguments().size(); i++) take(i);
     if (device_ < 0) device_ = current_device;
     refuse_host_tensors();

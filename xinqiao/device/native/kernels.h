@@ -95,7 +95,7 @@ inline bool keep_readbacks = false;
 inline at::Scalar item(const Tensor& t) {
   const auto d = t.device().index();
   wait_stream(d, current_stream[d]);
-  if (config.shapes) return at::Scalar(0);
+  if (config.shapes) return c10::isFloatingType(t.scalar_type()) ? at::Scalar(0.0) : at::Scalar(0);
   const auto value = to_host(t).item();
   if (keep_readbacks && !value.isComplex()) {
     const int site = here();

@@ -93,12 +93,17 @@ struct Block {
   size_t requested;
 };
 
+inline void check_room(c10::DeviceIndex d, size_t requested) {
+  Lock lock(mutex);
+  if (config.capacity && devices[d].current + rounded(requested) > config.capacity) out_of_memory(d, requested);
+}
+
 inline Block* new_block(c10::Storage host, c10::DeviceIndex d, size_t requested) {
   const size_t n = rounded(requested);
   const int site = n >= kAttributed ? here() : kSmallSite; // before the lock: it waits for the interpreter
   Lock lock(mutex);
+  check_room(d, requested);
   auto& s = devices[d];
-  if (config.capacity && s.current + n > config.capacity) out_of_memory(d, requested);
   auto [it, fresh] = holdings[d].try_emplace({site, current_module}, Holding{site, current_module});
   it->second.change((int64_t)n, s.peak_stamp);
   s.current += n;
@@ -140,11 +145,16 @@ inline c10::Storage host_storage(size_t n) {
   if (config.shapes)
     return c10::Storage(c10::Storage::use_byte_size_t(), n, c10::DataPtr(nullptr, c10::Device(c10::kMeta)), c10::GetAllocator(c10::kMeta), true);
   auto* allocator = c10::GetAllocator(c10::kCPU);
-  return c10::Storage(c10::Storage::use_byte_size_t(), n, allocator->allocate(n), allocator, true);
+  try {
+    return c10::Storage(c10::Storage::use_byte_size_t(), n, allocator->allocate(n), allocator, true);
+  } catch (const c10::Error&) {
+    TORCH_CHECK(false, "The virtual chip has room for ", in_units(n), ", but this machine's memory does not: run with --shapes");
+  }
 }
 
 struct ChipAllocator final : c10::DeviceAllocator {
   c10::DataPtr allocate(size_t n) override {
+    check_room(current_device, n); // before the host is asked: the chip may be the smaller of the two
     return wrap(host_storage(n), current_device);
   }
   void copy_data(void* to, const void* from, size_t n) const override {

@@ -1,0 +1,50 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+TORCH := 2.13.0
+TORCH_CPU := https://download.pytorch.org/whl/cpu
+
+.PHONY: setup run test check bench docs matrix clean
+
+setup: $(READY)
+	@$(BIN)/python -c "import torch; print('PyTorch', torch.__version__, '(CUDA build)' if torch.version.cuda else '(CPU build)')"
+
+# The CPU build first: on x86-64 Linux the index's own wheel is a CUDA build of several gigabytes.
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/python -c "import torch" 2>/dev/null \
+	  || $(BIN)/pip install --quiet --retries 0 --timeout 10 --index-url $(TORCH_CPU) torch==$(TORCH) 2>/dev/null \
+	  || $(BIN)/pip install --quiet torch==$(TORCH)
+	$(BIN)/pip install --quiet --editable '.[torch,dev]'
+	touch $(READY)
+
+run: $(READY)
+	$(BIN)/python examples/move_gpt.py
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not matrix"
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/test_architecture.py
+
+bench: $(READY)
+	$(BIN)/python benchmarks/all.py
+
+# The device's tests under a second PyTorch, in an environment of its own (gigabytes: the index's wheel is a CUDA build).
+MATRIX_TORCH ?= 2.14.1
+matrix:
+	$(PYTHON) -m venv build/matrix
+	build/matrix/bin/pip install --quiet torch==$(MATRIX_TORCH)
+	build/matrix/bin/pip install --quiet --editable '.[torch,dev]'
+	build/matrix/bin/python -m pytest tests/device -m "not real"
+
+docs: $(READY)
+	$(BIN)/python tools/readme.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
