@@ -97,9 +97,7 @@ def test_a_plug_in_adds_chips_and_none_of_its_code_runs(plug_in, package):
 
 def test_a_tail_that_fits_two_chips_lists_both(plug_in):
     plug_in("acme_chips", {"acme_chips/__init__.py": "", "acme_chips/acme-910c.toml": ACME})
-    with pytest.raises(
-        InputError, match="chip '910c' is ambiguous: acme-910c, ascend-910c; give the whole name"
-    ):
+    with pytest.raises(InputError, match="chip '910c' is ambiguous: acme-910c, ascend-910c; give the whole name"):
         catalog.load("910c")
     assert catalog.load("ascend-910c").vendor == "Huawei"
 

@@ -39,9 +39,7 @@ class Figure(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if self.low is not None and self.high is not None and self.low > self.high:
             return f"low: {self.low:g} is above high = {self.high:g}"
         if any(number is not None and not 0 < number < inf for number in (self.value, *ends)):
-            return (
-                "value: not a positive number; leave it out where unknown; a missing format belongs in lacks"
-            )
+            return "value: not a positive number; leave it out where unknown; a missing format belongs in lacks"
         return ""
 
     def _wrong_provenance(self) -> str:

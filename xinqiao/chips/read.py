@@ -27,9 +27,7 @@ def read(path: Path) -> Chip:
     if "base" in data:
         data = _merge(_parse(_base_path(path, data["base"])), data)
     if data.setdefault("name", path.stem) != path.stem:
-        raise InputError(
-            f"{path}: name: '{data['name']}' is not the file's name; remove the key or rename the file"
-        )
+        raise InputError(f"{path}: name: '{data['name']}' is not the file's name; remove the key or rename the file")
     try:
         chip = msgspec.convert(data, Chip)
     except msgspec.ValidationError as error:

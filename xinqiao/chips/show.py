@@ -11,7 +11,6 @@ from xinqiao.chips.spec import Chip
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
 SCHEMA = 1
@@ -22,16 +21,22 @@ def catalogue_rows() -> dict[str, Any]:
     return {"schema": SCHEMA, "chips": [_row(chip) for chip in all_chips()], "problems": problems()}
 
 
+def _sixteen_bit(chip: Chip) -> Figure:
+    return chip.compute.fp16 if chip.compute.fp16.known else chip.compute.bf16
+
+
+def _eight_bit(chip: Chip) -> Figure:
+    return chip.compute.fp8 if chip.compute.fp8.known else chip.compute.int8
+
+
 def _row(chip: Chip) -> dict[str, str]:
-    half = chip.compute.fp16 if chip.compute.fp16.known else chip.compute.bf16
-    eight = chip.compute.fp8 if chip.compute.fp8.known else chip.compute.int8
     return {
         "name": chip.name,
         "title": chip.title,
         "status": chip.status,
         "device": chip.torch.device,
-        "16_bit": str(half),
-        "8_bit": str(eight),
+        "16_bit": str(_sixteen_bit(chip)),
+        "8_bit": str(_eight_bit(chip)),
         "memory": str(chip.memory.capacity),
         "bandwidth": str(chip.memory.bandwidth),
     }
@@ -66,12 +71,31 @@ def figures(chip: Chip) -> list[tuple[str, Figure]]:
 
 
 def print_catalogue(console: "Console") -> None:
-    """One line a chip."""
-    table = _table(("name", "status", "device", "16 bit", "8 bit", "memory", "bandwidth"))
-    for row in catalogue_rows()["chips"]:
-        keys = ("name", "status", "device", "16_bit", "8_bit", "memory", "bandwidth")
-        table.add_row(*(_text(row[key]) for key in keys))
+    """One line a chip; the units are in the heads, and '?' is what no source states."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for head in ("name", "device"):
+        table.add_column(head, no_wrap=True)
+    for head in ("16 bit\nTFLOPS", "8 bit\nT(FL)OPS", "memory", "TB/s"):
+        table.add_column(head, justify="right", no_wrap=True)
+    table.add_column("status", no_wrap=True)
+    for chip in all_chips():
+        half, eight, memory = _sixteen_bit(chip), _eight_bit(chip), chip.memory
+        capacity = str(memory.capacity) if memory.capacity.known else "?"
+        numbers = (_scaled(half, 1e12), _scaled(eight, 1e12), capacity, _scaled(memory.bandwidth, 1e12))
+        table.add_row(*map(_text, (chip.name, chip.torch.device, *numbers, chip.status)))
     console.print(table)
+    _line(console, "Dense peaks of one package. `xinqiao chips NAME` shows every figure with its source.")
+
+
+def _scaled(figure: Figure, unit: float) -> str:
+    """'752', '100-200' or '?'."""
+    if figure.interval is None:
+        return "?"
+    low, high = (f"{end / unit:.4g}" for end in figure.interval)
+    return low if low == high else f"{low}-{high}"
 
 
 def print_chip(chip: Chip, console: "Console") -> None:
@@ -79,11 +103,13 @@ def print_chip(chip: Chip, console: "Console") -> None:
     _line(console, f"{chip.name}: {chip.title}, {chip.vendor}, {chip.status}")
     for comment in chip.comments:
         _line(console, comment)
-    table = _table(("figure", "value", "confidence", "source"))
+    _line(console, "")
     for key, figure in figures(chip):
-        source = "; ".join(part for part in (figure.source, figure.note) if part)
-        table.add_row(*map(_text, (key, str(figure), figure.confidence if figure.known else "", source)))
-    console.print(table)
+        if figure.known:
+            source = "; ".join(part for part in (figure.source, figure.note) if part)
+            _line(console, f"{key:17}  {figure!s:22}  {figure.confidence:9}  {source}")
+    unknown = [f"{key} ({figure.note})" if figure.note else key for key, figure in figures(chip) if not figure.known]
+    _line(console, f"unknown: {', '.join(unknown) or 'nothing'}\n")
     lines = {
         "lacks": ", ".join(chip.lacks),
         "native formats": ", ".join(chip.formats),
@@ -111,9 +137,7 @@ def _torch_line(chip: Chip) -> str:
 def _cuda_line(chip: Chip) -> str:
     if chip.cuda is None:
         return ""
-    given = {
-        key: value for key, value in msgspec.to_builtins(chip.cuda).items() if value not in (None, "", [], ())
-    }
+    given = {key: value for key, value in msgspec.to_builtins(chip.cuda).items() if value not in (None, "", [], ())}
     source, confidence = given.pop("source"), given.pop("confidence")
     facts = ", ".join(f"{key} {value}" for key, value in given.items()) or "unknown"
     return f"{facts}; {confidence} ({source})"
@@ -133,16 +157,6 @@ def _dtypes_line(chip: Chip) -> str:
     states = {"native": chip.dtypes.native, "partial": chip.dtypes.partial, "refused": chip.dtypes.refused}
     said = "; ".join(f"{state} {', '.join(dtypes)}" for state, dtypes in states.items() if dtypes)
     return f"{said} ({chip.dtypes.source})" if said else "unknown"
-
-
-def _table(columns: tuple[str, ...]) -> "Table":
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
 
 
 def _text(text: str) -> "Text":

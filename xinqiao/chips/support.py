@@ -119,9 +119,7 @@ def _from_table(chip: Chip, overload: str, dtype: str) -> Answer:
         )
     others = sorted(key for key in table.kernels if base(key) == name)
     reason = (
-        f"declared for {', '.join(others)} only"
-        if others
-        else f"no kernel {overload} is declared; it may still run"
+        f"declared for {', '.join(others)} only" if others else f"no kernel {overload} is declared; it may still run"
     )
     return Answer("unknown", reason, declared.source, declared.version)
 
@@ -138,9 +136,7 @@ def _from_page(chip: Chip, table: Table, page: Page, kernel: str, dtype: str) ->
         said = f"the page of {apis} says no for {column}"
         if kernel:
             reason = f"sources disagree: kernel {kernel} is declared, {said}"
-            return Answer(
-                "unknown", reason, f"{kernels.source}; {about.source}", f"{kernels.version}; {about.version}"
-            )
+            return Answer("unknown", reason, f"{kernels.source}; {about.source}", f"{kernels.version}; {about.version}")
         state = _policy(chip.software.unsupported_operator)
         return Answer(state, f"{said}, and no kernel is declared", about.source, about.version)
     if not page.dtypes or dtype in page.dtypes:
