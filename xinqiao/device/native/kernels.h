@@ -60,7 +60,8 @@ inline Tensor& copy_into(Tensor& to, const Tensor& source, bool non_blocking) {
   if (to.numel() == 0) return to;
   const Tensor from = source.sizes() == to.sizes() ? source : source.expand(to.sizes());
   const auto d = on_chip(to) ? to.device().index() : from.device().index();
-  auto& op = make_operator("aten::copy_");
+  static auto& op = make_operator("aten::copy_");
+  const Action action = on_chip(to) ? permit(op, (int)to.scalar_type()) : kNative;
   Shapes shapes;
   shapes.input(from);
   shapes.output(to);
@@ -73,7 +74,7 @@ inline Tensor& copy_into(Tensor& to, const Tensor& source, bool non_blocking) {
   } else if (!on_chip(to) && !to.is_meta()) {
     to.zero_(); // there is no data to copy
   }
-  charge(op, (int)to.scalar_type(), d, kNative, shapes);
+  charge(op, (int)to.scalar_type(), d, action, shapes);
   const bool pinned_end = on_chip(to) ? from.is_cpu() && !config.shapes && PinnedAllocator::holds(from.const_data_ptr()) : PinnedAllocator::holds(to.const_data_ptr());
   if ((!on_chip(to) || !on_chip(from)) && !(non_blocking && pinned_end)) wait_stream(d, current_stream[d]);
   return to;

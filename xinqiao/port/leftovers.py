@@ -1,0 +1,56 @@
+"""What no rule has claimed: every other place with a CUDA word gets a verdict too."""
+
+import ast
+from collections.abc import Iterator
+
+from xinqiao.port.places import place_of
+from xinqiao.port.rule import Finding
+from xinqiao.port.source import Source
+from xinqiao.port.words import is_bound, is_text
+
+
+def leftovers(source: Source, claimed: list[tuple[int, int]]) -> Iterator[Finding]:
+    """Strings and calls with a CUDA word that lie in none of the byte ranges `claimed`.
+
+    The user's own names are no occurrences: a variable `use_cuda` runs on every device.
+    """
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and is_bound(node.value):
+            if not _inside(source.start(node), claimed):
+                yield from _string(node, source)
+        elif isinstance(node, ast.Call) and _is_extension(node) and not _inside(source.start(node), claimed):
+            reason = "CUDA sources are compiled here: the kernels need a version for the chip, or one in PyTorch"
+            yield Finding(node, "needs-you", reason)
+
+
+def _inside(offset: int, ranges: list[tuple[int, int]]) -> bool:
+    return any(begin <= offset < end for begin, end in ranges)
+
+
+def _is_extension(node: ast.Call) -> bool:
+    name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+    return name in ("CUDAExtension", "load_inline")
+
+
+def _string(node: ast.Constant, source: Source) -> Iterator[Finding]:
+    parent = source.parent(node)
+    holder: ast.AST = parent if isinstance(parent, ast.JoinedStr) else node
+    place = place_of(holder, source)
+    if place == "documentation":
+        return  # docstrings and strings that stand alone are comments
+    if place == "flag" or str(node.value).startswith("--"):
+        yield Finding(holder, "safe", "a command-line flag of your own: scripts that start this program use it")
+    elif place in ("message", "key") and not str(node.value).startswith("CUDA_"):
+        yield Finding(holder, "safe", "a message for people" if place == "message" else "a key of your own")
+    elif "CUDA_VISIBLE_DEVICES" in str(node.value):
+        yield Finding(holder, "needs-you", "each vendor has its own variable for visible devices: set that one too")
+    elif str(node.value).startswith(("CUDA_", "NCCL_", "TORCH_CUDA", "TORCH_NCCL", "PYTORCH_CUDA")):
+        yield Finding(
+            holder, "needs-you", "only CUDA reads this variable: find the vendor's, or leave it where harmless"
+        )
+    elif "nvidia" in str(node.value).lower():
+        yield Finding(holder, "needs-you", "NVIDIA's own tool or library: guard it, or ask torch.accelerator")
+    elif is_text(str(node.value)) and "torch.cuda" not in str(node.value):
+        yield Finding(holder, "safe", "a message for people")
+    else:
+        yield Finding(holder, "needs-you", "a string with a CUDA word: decide whether another device needs another one")

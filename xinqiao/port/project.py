@@ -1,0 +1,198 @@
+"""A whole project: find its files, port them, write them or show what would change."""
+
+import difflib
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from xinqiao.chips.spec import Chip
+from xinqiao.errors import InputError
+from xinqiao.port import manifest, other_files
+from xinqiao.port.engine import Ported, own_methods, port_source
+from xinqiao.port.source import Source, parse
+from xinqiao.port.words import WORTH_PARSING
+from xinqiao.record.schema import Occurrence, PortRecord
+
+_NOT_OURS = {
+    ".git",
+    ".hg",
+    ".svn",
+    ".venv",
+    "venv",
+    ".tox",
+    "node_modules",
+    "__pycache__",
+    ".mypy_cache",
+    ".ruff_cache",
+}
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of the project: its path relative to it, and its bytes; None where they cannot be read."""
+
+    path: str
+    data: bytes | None
+    problem: str = ""
+
+
+@dataclass
+class Result:
+    record: PortRecord
+    ported: list[Ported]
+    before: dict[str, bytes]  # of the files that change
+
+
+def check(project: Path, chip: Chip) -> PortRecord:
+    """Every CUDA-bound place of a project, and what a port would do with it; nothing is written."""
+    return _analyse(project, chip).record
+
+
+def diff(project: Path, chip: Chip) -> str:
+    """What a port would change, as a unified diff; nothing is written."""
+    result = _analyse(project, chip)
+    return "".join(_diff(p, result.before[p.path]) for p in result.ported if p.data is not None)
+
+
+def port(project: Path, chip: Chip, out: Path | None, *, in_place: bool = False, force: bool = False) -> PortRecord:
+    """Write the ported project to `out`, or rewrite it in place; either can be taken back by `undo`.
+
+    force   write into a folder that is not empty, or a checkout with changes that are not committed
+    """
+    if (out is None) == (not in_place):
+        raise InputError("say where the port goes: --out DIR, or --in-place")
+    target = project if out is None else out
+    _check_target(project, target, force=force)
+    result = _analyse(project, chip)
+    files = {p.path: manifest.changed(result.before[p.path], p.data) for p in result.ported if p.data is not None}
+    if target != project:
+        _copy(project, target)
+    if files or target != project:
+        manifest.save(target, manifest.Manifest(chip.name, _with_earlier(target, project, files)))
+    for p in result.ported:
+        if p.data is not None:
+            manifest.write_file(target / p.path, p.data)
+    return result.record
+
+
+def undo(directory: Path) -> list[str]:
+    """Take a port back, byte for byte. Returns the files that were put back."""
+    return manifest.undo(directory)
+
+
+def _with_earlier(target: Path, project: Path, files: dict[str, manifest.Changed]) -> dict[str, manifest.Changed]:
+    """A second port in place keeps the first one's originals."""
+    if target != project or not (target / manifest.NAME).exists():
+        return files
+    earlier = manifest.read(target).files
+    merged = {name: manifest.Changed(earlier[name].before, f.after, earlier[name].original) if name in earlier else f
+              for name, f in files.items()}  # fmt: skip
+    return {**earlier, **merged}
+
+
+def _check_target(project: Path, target: Path, *, force: bool) -> None:
+    if target != project and target.resolve().is_relative_to(project.resolve()):
+        raise InputError(f"{target}: inside the project; choose a folder outside {project}")
+    if force:
+        return
+    if target != project and target.is_dir() and any(target.iterdir()) and not (target / manifest.NAME).exists():
+        raise InputError(f"{target}: not empty; choose another folder, or --force")
+    if target == project and _has_uncommitted(project):
+        raise InputError(f"{project}: has changes that are not committed; commit them first, or --force")
+
+
+def _has_uncommitted(project: Path) -> bool:
+    if not (project / ".git").exists() or shutil.which("git") is None:
+        return False
+    command = ["git", "-C", str(project), "status", "--porcelain", "--untracked-files=no"]
+    return bool(subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip())
+
+
+def _analyse(project: Path, chip: Chip) -> Result:
+    if not project.is_dir():
+        raise InputError(f"{project}: no such folder; `xinqiao port PROJECT --chip NAME --out DIR`")
+    begun = time.monotonic()
+    count, lines = 0, 0
+    ported: list[Ported] = []
+    sources: list[Source] = []
+    before: dict[str, bytes] = {}
+    for file in _files(project):
+        count += 1
+        if file.data is None:
+            ported.append(Ported(file.path, [_unread(file.path, file.problem)]))
+            continue
+        lines += file.data.count(b"\n")
+        if not WORTH_PARSING.search(file.data):
+            continue
+        if file.path.endswith(".py"):
+            source = _parsed(file, ported)
+            if source is not None:
+                sources.append(source)
+                before[file.path] = file.data
+        else:
+            found = other_files.occurrences(file.path, file.data.decode("utf-8", "replace"))
+            ported.append(Ported(file.path, found))
+    own = own_methods(sources)
+    audit = chip.torch.device == "cuda"
+    ported += [port_source(replace(s, own_methods=own), audit=audit) for s in sources]
+    occurrences = sorted((o for p in ported for o in p.occurrences), key=lambda o: (o.file, o.line, o.column))
+    record = PortRecord(
+        chip=chip.name,
+        title=chip.title,
+        style="agnostic",
+        files=count,
+        lines=lines,
+        changed=sum(p.data is not None for p in ported),
+        wall_seconds=time.monotonic() - begun,
+        occurrences=occurrences,
+    )
+    return Result(record, ported, before)
+
+
+def _parsed(file: File, ported: list[Ported]) -> Source | None:
+    assert file.data is not None
+    try:
+        return parse(file.path, file.data)
+    except (SyntaxError, ValueError, RecursionError, LookupError) as error:  # ValueError: undecodable, or a NUL
+        where = f"line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else str(error)
+        ported.append(Ported(file.path, [_unread(file.path, f"not Python 3 ({where}); it is left as it is")]))
+        return None
+
+
+def _unread(path: str, reason: str) -> Occurrence:
+    return Occurrence(
+        file=path, line=1, column=1, end_line=1, end_column=1, rule="files", verdict="needs-you", before="", after="",
+        reason=reason,
+    )  # fmt: skip
+
+
+def _files(project: Path) -> Iterator[File]:
+    for folder, names, files in os.walk(project):
+        names[:] = sorted(n for n in names if n not in _NOT_OURS and not n.endswith(".egg-info"))
+        for name in sorted(files):
+            full = Path(folder, name)
+            path = full.relative_to(project).as_posix()
+            if name == manifest.NAME or not (name.endswith(".py") or other_files.is_looked_at(path)):
+                continue
+            if full.is_symlink():
+                continue  # its target is looked at where it lies
+            try:
+                yield File(path, full.read_bytes())
+            except OSError as error:
+                yield File(path, None, f"cannot be read ({error.strerror})")
+
+
+def _copy(project: Path, target: Path) -> None:
+    if target.exists():
+        shutil.rmtree(target)
+    shutil.copytree(project, target, symlinks=True, ignore=shutil.ignore_patterns(*_NOT_OURS, manifest.NAME))
+
+
+def _diff(ported: Ported, before: bytes) -> str:
+    assert ported.data is not None
+    old, new = (d.decode("utf-8", "replace").splitlines(keepends=True) for d in (before, ported.data))
+    return "".join(difflib.unified_diff(old, new, f"a/{ported.path}", f"b/{ported.path}"))

@@ -1,0 +1,56 @@
+"""What a rule is: a function that looks at one syntax node and says what it found."""
+
+import ast
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+
+from xinqiao.port.source import Edit, Source
+from xinqiao.record.schema import Verdict
+
+# Names that a rewritten file defines once, after its imports.
+ACCELERATOR = "ACCELERATOR"  # the device's name; 'cuda' where there is no accelerator, as before the port
+MODULE = "ACCELERATOR_MODULE"  # torch.cuda, or the same of another device
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One CUDA-bound place. edits: what to write instead; needs: names of the header that the edits use."""
+
+    node: ast.AST
+    verdict: Verdict
+    reason: str
+    edits: tuple[Edit, ...] = ()
+    needs: tuple[str, ...] = ()
+
+
+Rule = Callable[[ast.AST, Source], Iterator[Finding]]
+_registered: dict[type[ast.AST], list[tuple[str, Rule]]] = defaultdict(list)
+
+
+def rule(*kinds: type[ast.AST]) -> Callable[[Rule], Rule]:
+    """Register a function for nodes of these kinds. Its module's name is the rule's name."""
+
+    def register(function: Rule) -> Rule:
+        for kind in kinds:
+            _registered[kind].append((function.__module__.rpartition(".")[2].replace("_", "-"), function))
+        return function
+
+    return register
+
+
+@cache
+def rules() -> dict[type[ast.AST], list[tuple[str, Rule]]]:
+    """All rules by node kind, found by a scan of the folder `rules`, in the order of their file names."""
+    package = import_module("xinqiao.port.rules")
+    for module in sorted(m.name for m in iter_modules(package.__path__)):
+        import_module(f"{package.__name__}.{module}")
+    return dict(_registered)
+
+
+def replace(source: Source, node: ast.AST, text: str) -> Edit:
+    """Write `text` instead of the whole node."""
+    return Edit(source.start(node), source.end(node), text)

@@ -1,0 +1,81 @@
+"""Mixed precision of `torch.cuda.amp` becomes that of `torch.amp`.
+
+What it does: `autocast`, `GradScaler`, `custom_fwd` and `custom_bwd` get the device's name as their first argument;
+`autocast` also gets the dtype that `torch.cuda.amp` had by default.
+Why: `torch.cuda.amp` works for one vendor and is deprecated.
+
+    with torch.cuda.amp.autocast():        →    with torch.amp.autocast(ACCELERATOR, dtype=torch.float16):
+    scaler = GradScaler()                  →    scaler = GradScaler(ACCELERATOR)
+"""
+
+import ast
+from collections.abc import Iterator
+
+from xinqiao.port.header import torch_name
+from xinqiao.port.rule import ACCELERATOR, Finding, replace, rule
+from xinqiao.port.source import Edit, Source
+
+_OLD = ("torch.cuda.amp", "torch.cuda.amp.autocast_mode", "torch.cuda.amp.grad_scaler", "torch.cuda.amp.common")
+_POSITIONS = ("enabled", "dtype", "cache_enabled")  # of torch.cuda.amp.autocast
+_REASON = "torch.amp has it for every device"
+
+
+def _part(name: str | None) -> str | None:
+    """'autocast' for any of the names that torch.cuda.amp.autocast goes by."""
+    if name is None or not name.startswith("torch.cuda.amp"):
+        return None
+    module, _, part = name.rpartition(".")
+    return part if module in _OLD else None
+
+
+@rule(ast.Call)
+def call(node: ast.AST, source: Source) -> Iterator[Finding]:
+    assert isinstance(node, ast.Call)
+    part = _part(source.resolve(node.func))
+    if part not in ("autocast", "GradScaler", "custom_fwd", "custom_bwd"):
+        return
+    if any(isinstance(a, ast.Starred) for a in node.args):
+        yield Finding(node, "needs-you", f"write torch.amp.{part}(ACCELERATOR, ...) with the same arguments")
+        return
+    opening = source.data.index(b"(", source.end(node.func)) + 1
+    keyword = "device_type=" if part.startswith("custom") else ""
+    first = f"{keyword}{ACCELERATOR}"
+    edits = list(_name(node.func, part, source))
+    if part == "autocast":
+        for position, argument in zip(_POSITIONS, node.args, strict=False):
+            edits.append(Edit(source.start(argument), source.start(argument), f"{position}="))
+        given = {k.arg for k in node.keywords} | set(_POSITIONS[: len(node.args)])
+        if "dtype" not in given:
+            first += f", dtype={torch_name(source)}.float16"
+    comma = ", " if node.args or node.keywords else ""
+    edits.append(Edit(opening, opening, first + comma))
+    yield Finding(node, "rewritten", _REASON, tuple(edits), (ACCELERATOR, "torch"))
+
+
+def _name(function: ast.AST, part: str, source: Source) -> Iterator[Edit]:
+    if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Attribute):
+        yield replace(source, function, f"{torch_name(source)}.amp.{part}")
+
+
+@rule(ast.Attribute, ast.Name)
+def other(node: ast.AST, source: Source) -> Iterator[Finding]:
+    """Uses that are no calls: a bare decorator, a module handed around."""
+    parent = source.parent(node)
+    if isinstance(parent, ast.Call) and parent.func is node:
+        return
+    if isinstance(parent, ast.Attribute):
+        return
+    if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+        return
+    name = source.resolve(node)
+    part = _part(name)
+    if part in ("custom_fwd", "custom_bwd") and _is_decorator(node, parent):
+        called = Edit(source.end(node), source.end(node), f"(device_type={ACCELERATOR})")
+        edits = (*_name(node, part, source), called)
+        yield Finding(node, "rewritten", _REASON, edits, (ACCELERATOR, "torch"))
+    elif name is not None and name.startswith("torch.cuda.amp"):
+        yield Finding(node, "needs-you", "use torch.amp, whose functions take the device's name first")
+
+
+def _is_decorator(node: ast.AST, parent: ast.AST | None) -> bool:
+    return isinstance(parent, ast.FunctionDef | ast.AsyncFunctionDef) and node in parent.decorator_list

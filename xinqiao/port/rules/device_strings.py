@@ -1,0 +1,93 @@
+"""Device strings become the accelerator's name.
+
+What it does: `"cuda"`, `"cuda:0"`, `f"cuda:{rank}"`, `"cuda:%d" % i` and `"cuda:{}".format(i)` take the device's name
+from PyTorch, wherever they reach a device. Keys, flags, messages and the user's own names stay.
+Why: the string names one vendor.
+
+    device = torch.device("cuda:0")        →    device = torch.device(f"{ACCELERATOR}:0")
+"""
+
+import ast
+from collections.abc import Iterator
+
+from xinqiao.port.places import place_of
+from xinqiao.port.rule import ACCELERATOR, Finding, replace, rule
+from xinqiao.port.source import Edit, Source
+from xinqiao.port.words import DEVICE_STRING
+
+_LEFT = {
+    "key": "a key of your own",
+    "flag": "a command-line flag of your own: scripts that start this program use it",
+    "documentation": "documentation",
+    "message": "a message for people",
+}
+
+
+@rule(ast.Constant)
+def constant(node: ast.AST, source: Source) -> Iterator[Finding]:
+    assert isinstance(node, ast.Constant)
+    value = node.value
+    if not isinstance(value, str) or not DEVICE_STRING.match(value) or isinstance(source.parent(node), ast.JoinedStr):
+        return
+    if is_map_location_key(node, source):
+        return  # the rule map-location
+    if _falls_back_to_cuda(node, source):
+        yield Finding(node, "safe", "used only where there is no accelerator")
+        return
+    place = place_of(node, source)
+    if place == "device":
+        edit = replace(source, node, device_text(value, source.text(node)))
+        yield Finding(node, "rewritten", "the device's name comes from PyTorch", (edit,), (ACCELERATOR,))
+    elif place == "unknown":
+        yield Finding(node, "needs-you", _ASK)
+    else:
+        yield Finding(node, "safe", _LEFT[place])
+
+
+_ASK = "this string may name a device; if it does, write ACCELERATOR instead (see the top of a rewritten file)"
+
+
+@rule(ast.JoinedStr)
+def joined(node: ast.AST, source: Source) -> Iterator[Finding]:
+    assert isinstance(node, ast.JoinedStr)
+    first = node.values[0] if node.values else None
+    if not isinstance(first, ast.Constant) or not DEVICE_STRING.match(str(first.value)):
+        return
+    if is_map_location_key(node, source):
+        return
+    text = source.text(node)
+    begin = text.find("cuda")
+    quote = text[:begin]
+    place = place_of(node, source)
+    if place == "device" and quote.strip("fFrR\"'") == "":
+        start = source.start(node) + len(quote.encode())
+        edit = Edit(start, start + len("cuda"), f"{{{ACCELERATOR}}}")
+        yield Finding(node, "rewritten", "the device's name comes from PyTorch", (edit,), (ACCELERATOR,))
+    elif place in _LEFT:
+        yield Finding(node, "safe", _LEFT[place])
+    else:
+        yield Finding(node, "needs-you", _ASK)
+
+
+def device_text(value: str, written: str) -> str:
+    """The expression instead of a device string: `ACCELERATOR` or `f"{ACCELERATOR}:0"`, in the quotes of the original."""
+    rest = value.removeprefix("cuda")
+    if not rest:
+        return ACCELERATOR
+    quote = '"' if '"' in written else "'"
+    return f"f{quote}{{{ACCELERATOR}}}{rest.replace('{', '{{').replace('}', '}}')}{quote}"
+
+
+def is_map_location_key(node: ast.AST, source: Source) -> bool:
+    """Whether a string is a key of a dictionary given as map_location."""
+    parent = source.parent(node)
+    holder = source.parent(parent) if isinstance(parent, ast.Dict) and node in parent.keys else None
+    return isinstance(holder, ast.keyword) and holder.arg == "map_location"
+
+
+def _falls_back_to_cuda(node: ast.AST, source: Source) -> bool:
+    """The line that a port itself writes: the name of PyTorch's accelerator, else 'cuda'."""
+    parent = source.parent(node)
+    if not (isinstance(parent, ast.IfExp) and node is parent.orelse and isinstance(parent.test, ast.Call)):
+        return False
+    return source.resolve(parent.test.func) == "torch.accelerator.is_available"

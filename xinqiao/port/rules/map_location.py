@@ -1,0 +1,49 @@
+"""A dictionary given as `map_location` also maps the new device's tags.
+
+What it does: a key `"cuda:0"` stays, for checkpoints written on CUDA, and the same entry is added for checkpoints
+written by the port.
+Why: a checkpoint remembers the device that it was written on.
+
+    map_location={"cuda:0": "cuda:1"}      →    map_location={"cuda:0": f"{ACCELERATOR}:1", f"{ACCELERATOR}:0": f"{ACCELERATOR}:1"}
+"""
+
+import ast
+from collections.abc import Iterator
+
+from xinqiao.port.rule import ACCELERATOR, Finding, rule
+from xinqiao.port.rules.device_strings import device_text
+from xinqiao.port.source import Edit, Source
+from xinqiao.port.words import DEVICE_STRING
+
+
+@rule(ast.Dict)
+def dictionary(node: ast.AST, source: Source) -> Iterator[Finding]:
+    assert isinstance(node, ast.Dict)
+    holder = source.parent(node)
+    if not (isinstance(holder, ast.keyword) and holder.arg == "map_location"):
+        return
+    keys = [k for k in node.keys if isinstance(k, ast.Constant) and DEVICE_STRING.match(str(k.value))]
+    mapped = any(ACCELERATOR in source.text(k) for k in node.keys if isinstance(k, ast.JoinedStr))
+    for key in keys:
+        if mapped:
+            yield Finding(key, "safe", "checkpoints written on CUDA keep their tags; the other key maps the new ones")
+            continue
+        value = node.values[node.keys.index(key)]
+        text = _value(value, source)
+        if text is None:
+            yield Finding(key, "needs-you", f"add the same entry for {device_text(str(key.value), source.text(key))}")
+            continue
+        added = f", {device_text(str(key.value), source.text(key))}: {text}"
+        edit = Edit(source.end(value), source.end(value), added)
+        reason = "checkpoints written on CUDA keep their tags, new ones have the device's"
+        yield Finding(key, "rewritten", reason, (edit,), (ACCELERATOR,))
+
+
+def _value(value: ast.expr, source: Source) -> str | None:
+    """The value as it is after the port, where that is simple to tell."""
+    text = source.text(value)
+    if isinstance(value, ast.Constant) and isinstance(value.value, str):
+        return device_text(value.value, text) if DEVICE_STRING.match(value.value) else text
+    if isinstance(value, ast.JoinedStr) and text[2:].startswith("cuda"):
+        return f"{text[:2]}{{{ACCELERATOR}}}{text[2 + len('cuda') :]}"
+    return text if isinstance(value, ast.Name) else None
