@@ -1,4 +1,4 @@
-"""What starting costs: `xinqiao --help`, `import xinqiao`, a chip from the cache on top of `import torch`, the first build.
+"""What starting costs: `xinqiao --help`, `import xinqiao`, a chip from the cache, the first build.
 
     python benchmarks/start_up.py [--rounds N]
 

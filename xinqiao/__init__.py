@@ -1,6 +1,7 @@
-"""Move a PyTorch model from NVIDIA to another AI chip. The verbs of the command line, as functions.
+"""Move a PyTorch model from NVIDIA to another AI chip.
 
-Importing this package imports nothing else; each verb is loaded when it is first used.
+The verbs in Python: `xinqiao.virtual(chip)`, `xinqiao.run(settings, script, arguments)`, and the packages
+`xinqiao.port` and `xinqiao.report`. Importing this package imports nothing else; each part is loaded when first used.
 """
 
 from importlib import import_module
@@ -9,14 +10,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from xinqiao.device.launch import launch as run
     from xinqiao.device.session import virtual
-    from xinqiao.port import port
 
-_HOME = {"port": "xinqiao.port", "run": "xinqiao.device.launch", "virtual": "xinqiao.device.session"}
-_NAME = {"run": "launch"}
-__all__ = ["port", "run", "virtual"]
+_FUNCTIONS = {"run": ("xinqiao.device.launch", "launch"), "virtual": ("xinqiao.device.session", "virtual")}
+_PACKAGES = ("port", "report")
+__all__ = ["run", "virtual"]
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME:
-        raise AttributeError(f"module 'xinqiao' has no attribute '{name}'")
-    return getattr(import_module(_HOME[name]), _NAME.get(name, name))
+    if name in _FUNCTIONS:
+        module, function = _FUNCTIONS[name]
+        return getattr(import_module(module), function)
+    if name in _PACKAGES:
+        return import_module(f"xinqiao.{name}")
+    raise AttributeError(f"module 'xinqiao' has no attribute '{name}'")

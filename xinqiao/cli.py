@@ -105,7 +105,7 @@ def port(
     **how: bool,
 ) -> None:
     """Rewrite CUDA-bound code so that it runs on any device, with a verdict for every CUDA-bound place."""
-    from xinqiao import port as ports
+    import xinqiao.port as ports
     from xinqiao.chips import catalog
     from xinqiao.port import show
     from xinqiao.record.files import write
@@ -130,7 +130,7 @@ def port(
 @click.argument("directory", type=click.Path(path_type=Path))
 def undo(directory: Path) -> None:
     """Take a port back, byte for byte."""
-    from xinqiao import port as ports
+    import xinqiao.port as ports
 
     for file in ports.undo(directory):
         click.echo(file)
@@ -142,7 +142,7 @@ def undo(directory: Path) -> None:
 @click.option("--lang", type=click.Choice(["en", "zh"]), help="Default: from the locale.")
 def report(records: tuple[Path, ...], out: Path, lang: str | None) -> None:
     """One self-contained HTML page from the records of runs and ports."""
-    from xinqiao import report as reports
+    import xinqiao.report as reports
     from xinqiao.record.files import read
 
     reports.write([read(path) for path in records], out, lang or reports.default_language())

@@ -46,8 +46,9 @@ class RealRun(TorchDispatchMode):
             argv=sys.argv, rank=rank, ranks=ranks, seed=torch.initial_seed(), exit_code=exit_code,
             versions={"python": platform.python_version(), "torch": str(torch.__version__)},
             wall_seconds=time.monotonic() - started, predicted_seconds=sum(r.seconds for r in rows),
-            operators=sorted(rows, key=lambda r: -r.seconds), memory=self._memory(), collectives=[], streams=[], incidents=[],
-            readbacks=[], caveats=["run on the vendor's device: collectives, streams and numbers read back are not recorded"],
+            operators=sorted(rows, key=lambda r: -r.seconds), memory=self._memory(), collectives=[], streams=[],
+            incidents=[], readbacks=[],
+            caveats=["a real device: collectives, streams and numbers read back are not recorded"],
         )  # fmt: skip
 
     def _memory(self) -> list[Memory]:

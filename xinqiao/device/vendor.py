@@ -89,12 +89,15 @@ def _unscale_in_fp32() -> None:
     original = torch.amp.GradScaler.unscale_
 
     def unscale_(self: torch.amp.GradScaler, optimizer: torch.optim.Optimizer) -> None:
-        scale = self._scale
-        api.replace(self, _scale=None if scale is None else _Scale(scale))
+        scale = getattr(self, "_scale", None)  # a scaler that is switched off has none
+        if scale is None:
+            original(self, optimizer)
+            return
+        api.replace(self, _scale=_Scale(scale))
         try:
             original(self, optimizer)
         finally:
-            self._scale = scale
+            api.replace(self, _scale=scale)
 
     api.replace(torch.amp.GradScaler, unscale_=unscale_)
 

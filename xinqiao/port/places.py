@@ -77,7 +77,10 @@ def _statement(child: ast.AST, parent: ast.AST | None, source: Source) -> Place:
         return _in_dict(child, parent, source)
     if isinstance(parent, ast.Compare):
         others = [n for n in (parent.left, *parent.comparators) if n is not child]
-        return "device" if any(is_device(n, source) for n in others) else "unknown"
+        if any(is_device(n, source) for n in others):
+            return "device"
+        looked_up = child is parent.left and isinstance(parent.ops[0], ast.In | ast.NotIn)
+        return "key" if looked_up else "unknown"
     if isinstance(parent, ast.List | ast.Tuple | ast.Set):
         return _named(source.parent(parent), parent, source)
     return _named(parent, child, source)
@@ -87,8 +90,7 @@ def _in_dict(child: ast.AST, parent: ast.Dict, source: Source) -> Place:
     if child in parent.keys:
         return "key"
     key = parent.keys[parent.values.index(child)]  # type: ignore[arg-type]
-    holder = source.parent(parent)
-    if isinstance(holder, ast.keyword) and holder.arg == "map_location":
+    if is_map_location(parent, source):
         return "device"
     named = isinstance(key, ast.Constant) and isinstance(key.value, str) and DEVICE_NAME.search(key.value)
     return "device" if named else "unknown"
@@ -133,6 +135,14 @@ def _parameter(arguments: ast.arguments, default: ast.AST) -> str:
         *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
     ]
     return next((a.arg for a, d in pairs if d is default), "")
+
+
+def is_map_location(node: ast.AST | None, source: Source) -> bool:
+    """Whether an expression is given as map_location: as a keyword, or by a variable of that name."""
+    holder = source.parent(node) if node is not None else None
+    if isinstance(holder, ast.Assign):
+        return "map_location" in [n for t in holder.targets for n in _target_names(t)]
+    return isinstance(holder, ast.keyword) and holder.arg == "map_location"
 
 
 def is_device(node: ast.AST, source: Source) -> bool:

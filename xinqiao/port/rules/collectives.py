@@ -3,7 +3,8 @@
 What it does: the string `"nccl"` and `is_nccl_available()` ask PyTorch which back end the device has.
 Why: each vendor has its own; a program that falls back to gloo is slow, silently.
 
-    dist.init_process_group("nccl")        →    dist.init_process_group(dist.get_default_backend_for_device(ACCELERATOR))
+    dist.init_process_group("nccl")
+    →  dist.init_process_group(dist.get_default_backend_for_device(ACCELERATOR))
 """
 
 import ast

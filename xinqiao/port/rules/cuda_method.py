@@ -12,6 +12,7 @@ import ast
 from collections.abc import Iterator
 
 from xinqiao.port.header import torch_name
+from xinqiao.port.places import is_map_location
 from xinqiao.port.rule import ACCELERATOR, Finding, rule
 from xinqiao.port.source import Edit, Source
 
@@ -48,8 +49,7 @@ def _is_storage(receiver: ast.AST, source: Source) -> bool:
     scope = source.scopes.scope(receiver)
     if not (isinstance(scope, ast.Lambda) and isinstance(receiver, ast.Name) and scope.args.args):
         return False
-    holder = source.parent(scope)
-    return scope.args.args[0].arg == receiver.id and isinstance(holder, ast.keyword) and holder.arg == "map_location"
+    return scope.args.args[0].arg == receiver.id and is_map_location(scope, source)
 
 
 def _storage(node: ast.Call, function: ast.Attribute, source: Source) -> Iterator[Finding]:

@@ -37,12 +37,14 @@ _RENAMED = {
     "reset_max_memory_allocated": "reset_peak_memory_stats",
     "reset_max_memory_cached": "reset_peak_memory_stats",
 }
-EVERY_VENDOR_HAS = frozenset(
-    "Event Stream can_device_access_peer current_stream default_stream device device_of get_device_capability "
-    "get_device_name get_device_properties get_rng_state get_rng_state_all init initial_seed is_bf16_supported "
-    "is_initialized manual_seed manual_seed_all mem_get_info memory_summary seed seed_all set_rng_state "
-    "set_rng_state_all set_stream stream utilization set_per_process_memory_fraction".split()
-)
+EVERY_VENDOR_HAS = {
+    "Event", "Stream", "can_device_access_peer", "current_stream", "default_stream",
+    "device", "device_of", "get_device_capability", "get_device_name", "get_device_properties",
+    "get_rng_state", "get_rng_state_all", "init", "initial_seed", "is_bf16_supported",
+    "is_initialized", "manual_seed", "manual_seed_all", "mem_get_info", "memory_summary",
+    "seed", "seed_all", "set_rng_state", "set_rng_state_all", "set_stream",
+    "stream", "utilization", "set_per_process_memory_fraction",
+}  # fmt: skip
 _SUBMODULES = ("amp", "memory", "random", "streams")
 _NEXT = {
     "CUDAGraph": "graphs differ between vendors: capture with the vendor's own, or run without",

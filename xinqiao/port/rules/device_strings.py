@@ -10,7 +10,7 @@ Why: the string names one vendor.
 import ast
 from collections.abc import Iterator
 
-from xinqiao.port.places import place_of
+from xinqiao.port.places import is_map_location, place_of
 from xinqiao.port.rule import ACCELERATOR, Finding, replace, rule
 from xinqiao.port.source import Edit, Source
 from xinqiao.port.words import DEVICE_STRING
@@ -70,7 +70,7 @@ def joined(node: ast.AST, source: Source) -> Iterator[Finding]:
 
 
 def device_text(value: str, written: str) -> str:
-    """The expression instead of a device string: `ACCELERATOR` or `f"{ACCELERATOR}:0"`, in the quotes of the original."""
+    """The expression instead of a device string, `ACCELERATOR` or `f"{ACCELERATOR}:0"`, in the original's quotes."""
     rest = value.removeprefix("cuda")
     if not rest:
         return ACCELERATOR
@@ -81,8 +81,7 @@ def device_text(value: str, written: str) -> str:
 def is_map_location_key(node: ast.AST, source: Source) -> bool:
     """Whether a string is a key of a dictionary given as map_location."""
     parent = source.parent(node)
-    holder = source.parent(parent) if isinstance(parent, ast.Dict) and node in parent.keys else None
-    return isinstance(holder, ast.keyword) and holder.arg == "map_location"
+    return isinstance(parent, ast.Dict) and node in parent.keys and is_map_location(parent, source)
 
 
 def _falls_back_to_cuda(node: ast.AST, source: Source) -> bool:

@@ -4,12 +4,14 @@ What it does: a key `"cuda:0"` stays, for checkpoints written on CUDA, and the s
 written by the port.
 Why: a checkpoint remembers the device that it was written on.
 
-    map_location={"cuda:0": "cuda:1"}      →    map_location={"cuda:0": f"{ACCELERATOR}:1", f"{ACCELERATOR}:0": f"{ACCELERATOR}:1"}
+    map_location={"cuda:0": "cuda:1"}
+    →  map_location={"cuda:0": f"{ACCELERATOR}:1", f"{ACCELERATOR}:0": f"{ACCELERATOR}:1"}
 """
 
 import ast
 from collections.abc import Iterator
 
+from xinqiao.port.places import is_map_location
 from xinqiao.port.rule import ACCELERATOR, Finding, rule
 from xinqiao.port.rules.device_strings import device_text
 from xinqiao.port.source import Edit, Source
@@ -19,8 +21,7 @@ from xinqiao.port.words import DEVICE_STRING
 @rule(ast.Dict)
 def dictionary(node: ast.AST, source: Source) -> Iterator[Finding]:
     assert isinstance(node, ast.Dict)
-    holder = source.parent(node)
-    if not (isinstance(holder, ast.keyword) and holder.arg == "map_location"):
+    if not is_map_location(node, source):
         return
     keys = [k for k in node.keys if isinstance(k, ast.Constant) and DEVICE_STRING.match(str(k.value))]
     mapped = any(ACCELERATOR in source.text(k) for k in node.keys if isinstance(k, ast.JoinedStr))
