@@ -140,7 +140,7 @@ def undo(directory: Path) -> None:
 @click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="PAGE.html")
 @click.option("--lang", type=click.Choice(["en", "zh"]), help="Default: from the locale.")
-def report(records: tuple[Path, ...], out: Path, lang: str | None) -> None:
+def report(records: tuple[Path, ...], out: Path, lang: Literal["en", "zh"] | None) -> None:
     """One self-contained HTML page from the records of runs and ports."""
     import xinqiao.report as reports
     from xinqiao.record.files import read
