@@ -12,6 +12,7 @@ import pickle
 import sys
 import time
 import warnings
+from itertools import islice
 
 import torch
 import torch.utils._pytree as pytree
@@ -88,6 +89,13 @@ def difference(ours, theirs):
     return "" if repr(plain_a) == repr(plain_b) else f"{plain_a} against {plain_b}"
 
 
+def samples_of(op, dtype, limit, *, grad):
+    try:
+        return list(islice(op.sample_inputs("cpu", dtype, requires_grad=grad), limit))
+    except Exception:  # noqa: BLE001  (no samples on the CPU: nothing to compare)
+        return []
+
+
 def check(op, device):
     """(samples compared, '' or what went wrong first)."""
     compared, end = 0, time.monotonic() + SECONDS
@@ -95,11 +103,7 @@ def check(op, device):
         if dtype not in op.dtypes:
             continue
         grad = dtype == torch.float32 and op.supports_autograd
-        try:
-            samples = list(zip(range(limit), op.sample_inputs("cpu", dtype, requires_grad=grad), strict=False))
-        except Exception:  # noqa: BLE001  (no samples on the CPU: nothing to compare)
-            continue
-        for number, sample in samples:
+        for number, sample in enumerate(samples_of(op, dtype, limit, grad=grad)):
             if time.monotonic() > end:
                 return compared, f"took over {SECONDS:.0f} s" if not compared else ""
             inputs = (sample.input, sample.args, sample.kwargs)

@@ -146,7 +146,7 @@ def is_map_location(node: ast.AST | None, source: Source) -> bool:
 
 
 def is_device(node: ast.AST, source: Source) -> bool:
-    """Whether an expression looks like a device or its name: `x.device`, `args.device`, `device.type`, `str(device)`."""
+    """Whether an expression looks like a device or its name: `x.device`, `device.type`, `str(args.device)`."""
     if isinstance(node, ast.Call):
         return any(is_device(a, source) for a in node.args) or is_device(node.func, source)
     if isinstance(node, ast.Attribute):

@@ -1,0 +1,81 @@
+"""Every rule against its page: what it rewrites, what stays as it is, what needs a person."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from xinqiao.port.engine import own_methods, port_source
+from xinqiao.port.source import parse
+from xinqiao.port.words import BOUND
+
+HERE = Path(__file__).parent
+BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
+
+
+def sections(kind):
+    """The code blocks of every section of that kind."""
+    found = []
+    for page in sorted(HERE.glob("*.md")):
+        for title, body in re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", page.read_text(), re.DOTALL | re.MULTILINE):
+            if title == kind:
+                found.append(pytest.param(BLOCK.findall(body), id=f"{page.stem}-{len(found)}"))
+    return found
+
+
+def ported(text, *, audit=False):
+    source = parse("x.py", text.encode())
+    source.own_methods = own_methods([source])
+    return port_source(source, audit=audit)
+
+
+def after(text):
+    data = ported(text).data
+    return text if data is None else data.decode()
+
+
+@pytest.mark.parametrize("blocks", sections("rewrites"))
+def test_rewrites(blocks):
+    before, expected = blocks
+    assert after(before) == expected
+    assert all(o.verdict in ("rewritten", "safe") for o in ported(before).occurrences)
+
+
+@pytest.mark.parametrize("blocks", sections("rewrites"))
+def test_a_second_port_changes_nothing(blocks):
+    assert ported(after(blocks[0])).data is None
+    assert "needs-you" not in {o.verdict for o in ported(after(blocks[0])).occurrences}
+
+
+@pytest.mark.parametrize("blocks", sections("stays"))
+def test_stays(blocks):
+    [text] = blocks
+    result = ported(text)
+    assert result.data is None
+    assert {o.verdict for o in result.occurrences} <= {"safe"}
+
+
+@pytest.mark.parametrize("blocks", sections("needs-you"))
+def test_needs_you(blocks):
+    """Every line that is not set-up has a place that needs a person, and nothing is written."""
+    [text] = blocks
+    result = ported(text)
+    assert result.data is None
+    asked = {o.line for o in result.occurrences if o.verdict == "needs-you"}
+    bound = {n for n, line in enumerate(text.splitlines(), 1) if BOUND.search(line)}
+    assert asked
+    assert max(bound) in asked
+    assert all(o.reason for o in result.occurrences)
+
+
+@pytest.mark.parametrize("blocks", [*sections("rewrites"), *sections("stays"), *sections("needs-you")])
+def test_output_compiles(blocks):
+    ast.parse(after(blocks[0]))
+
+
+@pytest.mark.parametrize("blocks", sections("rewrites"))
+def test_a_chip_that_keeps_cuda_needs_no_rewriting(blocks):
+    result = ported(blocks[0], audit=True)
+    assert result.data is None
+    assert {o.verdict for o in result.occurrences} <= {"safe"}
