@@ -37,6 +37,7 @@ def make_loader(args, world_size, rank):
         num_workers=args.workers,
         pin_memory=args.device.startswith("cuda"),
         drop_last=True,
+        generator=torch.Generator().manual_seed(args.seed),  # else the loader draws from the model's stream
     )
 
 

@@ -80,6 +80,8 @@ def main():
         run = DDP(run, device_ids=[local_rank] if use_cuda else None)
 
     source = batches(args, make_loader(args, world_size, rank), device)
+    for _ in range(first * args.accumulate):  # what the run that wrote the checkpoint has seen
+        next(source)
     if use_cuda:
         start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
         start.record()
