@@ -24,6 +24,9 @@ OPERATORS = (
 )  # fmt: skip
 
 
+_HOST = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
+
+
 @dataclass
 class Traffic:
     """Calls of one collective."""
@@ -46,19 +49,20 @@ class Collectives:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch says that a kernel is replaced, which is what this is for
             for name in OPERATORS:
-                self._library.impl(name, self._kernel(name), key, allow_override=True)
+                plain = torch.library.get_kernel(f"c10d::{name}", "CPU")
+                self._library.impl(name, self._kernel(name, plain), key, allow_override=True)
+                self._library.impl(name, _refusing(plain), "CPU", allow_override=True, with_keyset=True)
+        _send_objects_on(self.device)
         if chip.torch.collective == "nccl":
             _stand_in_for_nccl()
         elif chip.torch.collective:
             _register(chip.torch.collective, self.device)
 
-    def _kernel(self, name: str) -> Callable[..., Any]:
-        operator = getattr(torch.ops.c10d, name).default
-
+    def _kernel(self, name: str, plain: Any) -> Callable[..., Any]:
         def run(*arguments: Any, **named: Any) -> Any:
             tensors = list(_tensors(arguments))
             aliases = {id(t): self._alias(t) for t in tensors if t.device.type == self.device}
-            result = operator(*[self._on_host(a, aliases) for a in arguments], **named)
+            result = plain.call_boxed(_HOST, *[self._on_host(a, aliases) for a in arguments], **named)
             self._count(name, tensors, arguments)
             back = {alias.data_ptr(): t for t in tensors if (alias := aliases.get(id(t))) is not None}
             result = _replace(result, back)
@@ -99,16 +103,53 @@ def _replace(value: Any, back: dict[int, torch.Tensor]) -> Any:
     return [_replace(v, back) for v in value] if isinstance(value, list | tuple) else value
 
 
+_made: list[Any] = []  # gloo groups that stand for the chip's library
+
+
 def _gloo(store: Any, rank: int, size: int, timeout: Any) -> Any:
-    return dist.ProcessGroupGloo(store, rank, size, timeout=timeout)
+    group = dist.ProcessGroupGloo(store, rank, size, timeout=timeout)
+    _made.append(group)
+    return group
+
+
+def _stands_for_the_chip(group: dist.ProcessGroup) -> bool:
+    """Whether a group's host side is only there for aliases: the program asked for the chip's back end alone."""
+    backend = group._get_backend(torch.device("cpu"))
+    return any(backend is one for one in _made)
+
+
+def _refusing(plain: Any) -> Callable[..., Any]:
+    """The host's kernel, for groups that have a host side of their own."""
+
+    def run(keyset: Any, *arguments: Any, **named: Any) -> Any:
+        group = next((dist.ProcessGroup.unbox(a) for a in arguments if isinstance(a, torch.ScriptObject)), None)
+        if group is not None and _stands_for_the_chip(group):
+            raise RuntimeError("No backend type associated with device type cpu")
+        return plain.call_boxed(keyset & _HOST, *arguments, **named)
+
+    return run
+
+
+def _send_objects_on(device: str) -> None:
+    """Python objects travel as device tensors in a group that has the chip's back end alone."""
+    c10d = dist.distributed_c10d
+    choose = c10d._get_object_coll_device
+
+    def chosen(group: dist.ProcessGroup | None = None) -> str:
+        one = group or c10d._get_default_group()
+        found = choose(group)
+        return (
+            device
+            if found == "cpu" and torch.device("cpu") in one._device_types and _stands_for_the_chip(one)
+            else found
+        )
+
+    api.replace(c10d, _get_object_coll_device=chosen)
 
 
 def _register(name: str, device: str) -> None:
     # The group also answers for "cpu", where the aliases go.
     dist.Backend.register_backend(name, _gloo, devices=[device, "cpu"])
-
-
-_made: list[Any] = []
 
 
 class _MadeHere(type):
@@ -132,12 +173,10 @@ def _stand_in_for_nccl() -> None:
                 self.split_from, self.split_color = None, 0
 
         def __new__(cls, store: Any, rank: int, size: int, options: Any) -> Any:
-            group = _gloo(store, rank, size, options._timeout)
-            _made.append(group)
-            return group
+            return _gloo(store, rank, size, options._timeout)
 
     timeout = c10d.default_pg_timeout
     api.replace(c10d, ProcessGroupNCCL=ProcessGroupNCCL, _NCCL_AVAILABLE=True, default_pg_nccl_timeout=timeout)
     api.replace(dist, ProcessGroupNCCL=ProcessGroupNCCL)
     c10d.Backend.backend_capability["nccl"] = ["cuda", "cpu"]
-    api.replace(torch.cuda.nccl, version=lambda: (2, 27, 0), is_available=lambda tensors: True)
+    api.replace(torch.cuda.nccl, version=lambda: (2, 27, 0), is_available=lambda tensors: False)

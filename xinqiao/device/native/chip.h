@@ -90,7 +90,7 @@ inline void wait_device(c10::DeviceIndex d) {
 }
 
 inline void check_index(int64_t index) {
-  if (index < config.devices) return;
+  if (index >= -1 && index < config.devices) return;
 #if XQ_CUDA
   constexpr int kInvalidDevice = 101; // cudaErrorInvalidDevice
   throw c10::AcceleratorError({__func__, __FILE__, __LINE__}, kInvalidDevice, c10::str("CUDA error: invalid device ordinal (the virtual machine has ", config.devices, ")"));

@@ -199,14 +199,17 @@ inline std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> gru_cell_backward(cons
 
 // ---- attention on the CPU's flash kernel, whatever the device calls its own ----
 
-// Whether the CPU has a fused kernel for these arguments. Where it has none (dropout, grouped heads, a mask that needs a
-// gradient), the chip would take its own, and the virtual one computes the same with the math kernel.
+// Whether the CPU has a fused kernel for these arguments, whatever kernels the program has switched off for the device
+// (the rules of ATen's sdp_utils_cpp.cpp). Where it has none (dropout, grouped heads, a mask that needs a gradient), the
+// chip would take its own, and the virtual one computes the same with the math kernel.
 inline bool host_is_fused(const sdp::sdp_params& p) {
   if (p.dropout > 0.0 || p.enable_gqa || p.query.is_nested() || (p.attn_mask && p.attn_mask->requires_grad())) return false;
-  if (config.shapes) return p.query.dim() == 4;
-  const auto mask = p.attn_mask ? MaybeTensor(to_host(*p.attn_mask)) : std::nullopt;
-  const auto choice = at::_fused_sdp_choice(to_host(p.query), to_host(p.key), to_host(p.value), mask, 0.0, p.is_causal);
-  return choice == (int64_t)sdp::SDPBackend::flash_attention;
+  const auto head = p.query.size(-1);
+  if (head != p.key.size(-1) || head != p.value.size(-1)) return false;
+  constexpr std::array dtypes{at::kFloat, at::kDouble, at::kBFloat16, at::kHalf};
+  return sdp::check_tensor_shapes(p, false) && sdp::check_batch_size_and_num_heads_dense<true, false>(p, false) &&
+      sdp::check_attn_mask_shape(p, false) && sdp::check_nonzero_sequence_lengths_dense(p, false) &&
+      sdp::check_last_dim_stride_equals_1_dense<false>(p, false) && sdp::check_tensor_dtype(p, dtypes, false);
 }
 
 struct Attention {
