@@ -23,8 +23,14 @@ $(READY): pyproject.toml
 run: $(READY)
 	$(BIN)/python examples/move_gpt.py
 
-test: $(READY)
+test: $(VENV)/.packages
 	$(BIN)/python -m pytest -m "not matrix"
+
+# Published packages that the tests run.
+$(VENV)/.packages: $(READY) tests/real/requirements.txt tests/real/no-deps.txt
+	$(BIN)/pip install --quiet -r tests/real/requirements.txt
+	$(BIN)/pip install --quiet --no-deps -r tests/real/no-deps.txt
+	touch $@
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ import sys
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
 from typing import Any
 
 import torch
@@ -99,5 +100,6 @@ def replace(owner: object, **parts: object) -> None:
 
 
 def publish(name: str, module: types.ModuleType) -> None:
-    """Let `import NAME` find `module`."""
+    """Let `import NAME`, and programs that ask whether NAME is installed, find `module`."""
+    module.__spec__ = ModuleSpec(module.__name__, None)
     sys.modules[name] = module
