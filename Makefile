@@ -50,7 +50,7 @@ matrix:
 	build/matrix/bin/python -m pytest tests/device -m "not real"
 
 docs: $(READY)
-	$(BIN)/python tools/readme.py
+	$(BIN)/python tools/rule_pages.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -128,17 +128,14 @@ def write(path: Path, head: dict, sections: dict[str, dict | list]) -> None:
         items = rows.items() if isinstance(rows, dict) else [(None, row) for row in rows]
         opening, closing = "{}" if isinstance(rows, dict) else "[]"
         body = ",\n".join(
-            "    " + (f'"{name}": ' if name else "") + json.dumps(row, separators=(",", ":"))
-            for name, row in items
+            "    " + (f'"{name}": ' if name else "") + json.dumps(row, separators=(",", ":")) for name, row in items
         )
         lines.append(f'  "{key}": {opening}\n{body}\n  {closing}')
     path.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("kernels", "pages", "native", "out"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args()
