@@ -1,53 +1,80 @@
-"""One training step of a model of DeepSeek-V3's shape, all on one device.
+"""One training step of DeepSeek-V3's shape: 671.0 billion parameters on one device. No such device exists yet.
 
-    xinqiao run --chip YOUR_CHIP.toml --shapes -- train_step.py
+    xinqiao run --chip NAME --shapes -- train_step.py
+    python train_step.py --small --steps 20               # small enough to compute, on any device
 
-671 billion parameters in bf16 are 1.34 TB, and a step with AdamW needs four times that, so this is for shapes mode.
+Prints the number of parameters, seconds, this process's memory, and the device's peak in the first step beside the peak
+that it must be (with so many weights; a small model's peak is that of its activations).
 """
 
 import argparse
 import resource
+import sys
 import time
 
 import torch
+from torch import Tensor
 
 from model import Config, DeepSeekV3
 
+SMALL = Config(vocabulary=512, hidden=64, layers=3, dense_layers=1, dense_width=128, heads=4, q_rank=32, kv_rank=16,
+               nope=16, rope=8, value=16, experts=16, top_k=4, expert_width=32)  # fmt: skip
+ROUND = 512  # bytes: an allocation on the device takes a multiple of this
 
-def main():
+
+def tokens(c: Config, length: int, device: torch.device) -> Tensor:
+    """A fixed sequence, (1, length + 1)."""
+    return (torch.arange(length + 1, device=device) * 37 % c.vocabulary).unsqueeze(0)
+
+
+def allocated(elements: int, size: int) -> int:
+    """Bytes that the device gives for `elements` of `size` bytes."""
+    return -(-elements * size // ROUND) * ROUND
+
+
+def expected_peak(model: DeepSeekV3, length: int) -> int:
+    """Bytes alive when the optimizer steps: then the gradients are complete and the moments are there too."""
+    weights = sum(allocated(p.numel(), p.element_size()) for p in model.parameters())
+    counts = sum(allocated(1, 4) for _ in model.parameters())  # the fused optimizer's step, float32 on the device
+    tables = sum(allocated(b.numel(), b.element_size()) for b in model.buffers())  # of the rotary position
+    ids, loss = allocated(length + 1, 8), allocated(1, 4)
+    return 4 * weights + counts + tables + ids + loss  # weights, gradients, first and second moments
+
+
+def resident() -> float:
+    """The most memory that this process has had, in GB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
+
+
+def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--layers", type=int, default=61)
-    parser.add_argument("--experts", type=int, default=256)
-    parser.add_argument("--tokens", type=int, default=512)
-    parser.add_argument("--device", default=None, help="default: the accelerator")
-    args = parser.parse_args()
-    device = args.device or torch.accelerator.current_accelerator().type
-    begun = time.perf_counter()
+    parser.add_argument("--small", action="store_true")
+    parser.add_argument("--steps", type=int, default=1)
+    parser.add_argument("--length", type=int, default=4096, help="tokens; a multiple of 32")
+    options = parser.parse_args()
+    start = time.perf_counter()
+    torch.manual_seed(0)
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    config = SMALL if options.small else Config()
 
-    config = Config(layers=args.layers, experts=args.experts)
-    model = DeepSeekV3(config, device=device, dtype=torch.bfloat16)
-    parameters = list(model.parameters())
-    weights = sum(p.numel() for p in parameters)
-    print(f"{weights / 1e9:.1f} billion parameters built in {time.perf_counter() - begun:.1f} s")
-
-    optimizer = torch.optim.AdamW(parameters, lr=1e-4, fused=True)
-    ids = torch.randint(config.words, (1, args.tokens), device=device)
-    model(ids, ids.roll(-1)).backward()
-    optimizer.step()
-
-    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"forward, backward and AdamW: {time.perf_counter() - begun:.1f} s in all, {rss:.2f} GB of this machine's memory")
-    if device != "cpu":
-        report_peak(parameters, ids)
-
-
-def report_peak(parameters, ids):
-    """The step's peak, beside what it must be: weights, gradients and two moments, a step counter each, and the ids."""
-    block = 512  # the allocator rounds each tensor up to it
-    rounded = [-(-p.numel() * p.element_size() // block) * block for p in parameters]
-    must = 4 * sum(rounded) + block * len(parameters) + -(-ids.numel() * 8 // block) * block
-    peak = torch.accelerator.max_memory_allocated()
-    print(f"peak {peak} bytes; 4 x weights + counters + ids = {must} bytes; {'exact' if peak == must else 'differs'}")
+    torch.set_default_dtype(torch.bfloat16)
+    with device:
+        model = DeepSeekV3(config, options.length)
+    print(f"parameters {sum(p.numel() for p in model.parameters()):,}", flush=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3 if options.small else 2e-4, fused=True)
+    sequence = tokens(config, options.length, device)
+    for step in range(options.steps):
+        loss = model(sequence[:, :-1], sequence[:, 1:])
+        loss.backward()
+        optimizer.step()
+        if step == 0 and device.type != "cpu":
+            peak, expected = torch.accelerator.max_memory_allocated(), expected_peak(model, options.length)
+            print(f"peak {peak:,} bytes")
+            print(f"expected {expected:,} bytes, {'exact' if peak == expected else f'off by {peak - expected:,}'}")
+        optimizer.zero_grad(set_to_none=True)
+        print(f"step {step} loss {loss.item():.4f}")
+    print(f"seconds {time.perf_counter() - start:.1f}")
+    print(f"process {resident():.2f} GB")
 
 
 if __name__ == "__main__":

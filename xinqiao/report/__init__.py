@@ -1,11 +1,13 @@
 """Records → one self-contained HTML page."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from xinqiao.errors import InputError
 from xinqiao.record.files import Record
-from xinqiao.report.page import page, verdict
+from xinqiao.report.page import page
+from xinqiao.report.verdict import verdict
 from xinqiao.report.words import Language
 
 __all__ = ["default_language", "page", "verdict", "write"]
@@ -17,10 +19,15 @@ def default_language() -> Language:
     return "zh" if locale.lower().startswith("zh") else "en"
 
 
-def write(records: list[Record], out: Path, lang: Language) -> None:
-    """Write the page; a reader never sees half of it. InputError where its folder does not exist."""
-    if not out.absolute().parent.is_dir():
-        raise InputError(f"{out}: its folder does not exist")
+def write(records: Sequence[Record], out: Path, lang: Language) -> None:
+    """Write the page; a reader never sees half of it. InputError where it cannot be written."""
+    if out.is_dir() or not out.absolute().parent.is_dir():
+        raise InputError(f"{out}: not a file in a folder that exists; give one such as page.html")
+    text = page(records, lang=lang)
     partial = out.with_name(out.name + ".part")
-    partial.write_text(page(records, lang=lang), encoding="utf-8")
-    partial.replace(out)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(out)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise InputError(f"{out}: cannot be written ({error.strerror})") from error

@@ -1,0 +1,108 @@
+"""Small records to draw."""
+
+from xinqiao.record.schema import (
+    Collective,
+    Holder,
+    Incident,
+    Memory,
+    MemoryPoint,
+    Occurrence,
+    OperatorRow,
+    PortRecord,
+    Readback,
+    RunRecord,
+    StreamClock,
+)
+
+
+def operator(**changes):
+    row = {
+        "operator": "aten::mm",
+        "dtype": "bfloat16",
+        "shapes": [[4, 4], [4, 4], [4, 4]],
+        "count": 3,
+        "seconds": 1e-3,
+        "flops": 384.0,
+        "bytes": 288.0,
+        "support": "native",
+    }
+    return OperatorRow(**{**row, **changes})
+
+
+def incident(**changes):
+    fields = {
+        "operator": "aten::isin",
+        "dtype": "int64",
+        "support": "fallback",
+        "count": 2,
+        "line": "train.py:9 in main",
+        "reason": "no kernel is declared",
+        "source": "a table",
+    }
+    return Incident(**{**fields, **changes})
+
+
+def run(*, values=(1.5, 2.25, 3.0), line="train.py:7 in main", **changes):
+    fields = {
+        "chip": "a-chip",
+        "title": "A",
+        "virtual": True,
+        "mode": "values",
+        "device": "npu",
+        "argv": ["train.py", "--steps", "3"],
+        "rank": 0,
+        "ranks": 1,
+        "versions": {"torch": "2.13.0"},
+        "seed": 1,
+        "exit_code": 0,
+        "wall_seconds": 2.0,
+        "predicted_seconds": 0.0123,
+        "operators": [operator(), operator(operator="aten::strange", support="unknown", seconds=2e-4)],
+        "memory": [
+            Memory(
+                device=0,
+                capacity=64 * 2**30,
+                peak=3_000_000,
+                end=1_000_000,
+                curve=[MemoryPoint(seconds=i / 10, bytes=i % 4 * 1_000_000) for i in range(12)],
+                holders=[Holder(bytes=2_000_000, line=line, module="Net.body.0")],
+            )
+        ],
+        "collectives": [Collective(operator="allreduce_", backend="hccl", count=2, bytes=4096, seconds=1e-4)],
+        "streams": [StreamClock(device=0, stream=0, seconds=0.0123)],
+        "incidents": [],
+        "readbacks": [Readback(line=line, values=list(values))],
+        "caveats": ["memory bandwidth is not known"],
+    }
+    return RunRecord(**{**fields, **changes})
+
+
+def occurrence(**changes):
+    fields = {
+        "file": "train.py",
+        "line": 3,
+        "column": 1,
+        "end_line": 3,
+        "end_column": 9,
+        "rule": "device-strings",
+        "verdict": "rewritten",
+        "before": '"cuda"',
+        "after": "ACCELERATOR",
+        "reason": "the device's name comes from PyTorch",
+    }
+    return Occurrence(**{**fields, **changes})
+
+
+def port(*, occurrences=None, **changes):
+    found = [occurrence(), occurrence(verdict="needs-you", after="")] if occurrences is None else occurrences
+    fields = {
+        "chip": "a-chip",
+        "title": "A",
+        "style": "agnostic",
+        "files": 7,
+        "lines": 411,
+        "changed": 1,
+        "wall_seconds": 0.1,
+        "occurrences": found,
+    }
+    return PortRecord(**{**fields, **changes})

@@ -1,0 +1,190 @@
+"""The page: what it says, in both languages; hostile names; size; contrast."""
+
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+import xinqiao.report
+from tests.report.samples import incident, occurrence, operator, port, run
+from xinqiao.errors import InputError
+from xinqiao.record.schema import Collective, Holder, Memory, MemoryPoint, Support, Verdict
+from xinqiao.report import default_language, page, write
+from xinqiao.report.words import LANGUAGES, WORDS
+
+TEMPLATES = Path(xinqiao.report.__file__).parent / "templates"
+HOSTILE = [
+    "<script>alert(1)</script>", "</script><script>alert(1)</script>", '"><img src=x onerror=alert(1)>',
+    "'><svg onload=alert(1)>", "{{ 7 * 7 }}", "{% raw %}", "javascript:alert(1)", "<!--", "-->", "]]>", "&lt;b&gt;",
+    "<style>*{display:none}</style>", "<iframe src=//evil>", "<a href='javascript:1'>x</a>", "\u202eevil", "\x1b[31m",
+    "<math><mtext></table><img>", "<b onmouseover=alert(1)>", "</title><script>", "`${alert(1)}`",
+]  # fmt: skip
+
+
+class Elements(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes = Counter(), set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags[tag] += 1
+        self.attributes |= {name for name, _ in attrs}
+
+
+def with_names(text):
+    """Records whose every free text is `text`."""
+    changes = {
+        "title": text, "chip": text, "device": text, "argv": [text], "line": text, "caveats": [text],
+        "incidents": [incident(operator=text, dtype=text, line=text, reason=text, source=text)],
+        "versions": {text: text}, "operators": [operator(operator=text, dtype=text, support="unknown")],
+        "collectives": [Collective(operator=text, backend=text, count=1, bytes=1, seconds=1.0)],
+        "memory": [
+            Memory(device=0, capacity=None, peak=1, end=0, curve=[MemoryPoint(seconds=t, bytes=1) for t in (0, 1)],
+                   holders=[Holder(bytes=1, line=text, module=text)])
+        ],
+    }  # fmt: skip
+    place = occurrence(file=text, before=text, after=text, reason=text, rule=text)
+    return [run(**changes), port(title=text, occurrences=[place]), run(**changes)]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_no_name_becomes_markup(text, lang):
+    harmless, hostile = Elements(page(with_names("x"), lang=lang)), Elements(page(with_names(text), lang=lang))
+    assert hostile.tags == harmless.tags
+    assert hostile.attributes == harmless.attributes
+    assert "script" not in hostile.tags
+    assert not {a for a in hostile.attributes if a.startswith("on") or a in ("src", "href")}
+
+
+def test_names_are_shown_as_they_are():
+    text = page(with_names("<b>&x</b>"), lang="en")
+    assert "<code>&lt;b&gt;&amp;x&lt;/b&gt;</code>" in text
+    assert "&amp;lt;" not in text
+
+
+def test_what_needs_a_person_comes_first():
+    kinds = ["safe", "rewritten", "refused-by-chip", "needs-you"]
+    text = page([port(occurrences=[occurrence(verdict=k, line=i, reason=k) for i, k in enumerate(kinds)])], lang="en")
+    where = [text.index(f'class="why">{k}<') for k in reversed(kinds)]
+    assert where == sorted(where)
+
+
+@pytest.mark.parametrize(
+    ("records", "says"),
+    [
+        ([run(), run(title="B")], "All 3 numbers are bit-identical."),
+        ([run(), run(title="B", values=[1.5, 2.0, 3.0])], "The largest difference is 0.25."),
+        ([run(), run(title="B", values=[1.5])], "The lengths differ: 3, 1."),
+        ([run(), run(title="B", readbacks=run().readbacks * 2)], "Only this run read them back: virtual B."),
+        ([run(), run(mode="shapes")], "are fiction"),
+        ([run(rank=1, ranks=4)], "1 (of 4)"),
+        ([run()], "64 GiB"),
+        ([run()], "aten::strange"),
+        ([run()], "Memory bandwidth is not known"),
+        ([run(memory=[])], "None."),
+        ([run(operators=[])], "None."),
+        ([run(argv=["train.py", "--lr", "1"], seed=1337)], "1337"),
+        ([port(occurrences=[])], "Nothing that is bound to CUDA was found."),
+    ],
+)
+def test_the_page_says(records, says):
+    assert says in page(records, lang="en")
+
+
+def test_an_unknown_capacity_is_said():
+    memory = Memory(device=0, capacity=None, peak=5, end=0, curve=[], holders=[])
+    assert "The memory capacity of A is not known" in page([run(memory=[memory])], lang="en")
+
+
+def test_the_page_says_what_a_virtual_run_does_not_prove():
+    for lang, words in (("en", "does not prove the chip&#39;s numerics"), ("zh", "不能证明芯片的数值结果")):
+        assert words in page([run()], lang=lang)
+        assert words not in page([run(virtual=False)], lang=lang)
+
+
+def test_shapes_runs_are_marked_as_fiction():
+    assert "fiction" in page([run(mode="shapes")], lang="en")
+
+
+@pytest.mark.parametrize("key", WORDS)
+def test_a_word_is_in_both_languages(key):
+    english, chinese = WORDS[key]
+    assert english
+    assert re.search(r"[\u3001-\u9fff]", chinese) or key == "rank_of"
+    fields = [sorted(re.findall(r"{(\w+)}", text)) for text in (english, chinese)]
+    assert fields[0] == fields[1]
+
+
+def test_no_words_are_left_in_the_templates():
+    """Text between tags comes from the table, but for the product's name."""
+    for template in TEMPLATES.glob("*.html"):
+        text = template.read_text().rpartition("<body>")[2]
+        text = re.sub(r"\{%.*?%\}|\{\{.*?\}\}|<[^>]*>", "", text, flags=re.DOTALL).replace("Xinqiao 芯桥", "")
+        assert not re.search(r"[A-Za-z\u4e00-\u9fff]{2,}", text), template
+
+
+def luminance(colour):
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return sum(w * p for w, p in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_contrast(scheme):
+    """Every colour of the style but the hairlines' is used for text: WCAG asks for 4.5."""
+    rules = re.findall(r":root \{(.*?)\}", (TEMPLATES / "page.css").read_text(), flags=re.DOTALL)
+    colours = dict(re.findall(r"--(\w+): (#\w{6})", rules[scheme == "dark"]))
+    grounds = [luminance(colours.pop(name)) for name in ("paper", "card")]
+    del colours["line"]
+    for name, colour in colours.items():
+        for ground in grounds:
+            low, high = sorted((luminance(colour), ground))
+            assert (high + 0.05) / (low + 0.05) >= 4.5, name
+
+
+@pytest.mark.parametrize(
+    ("locale", "language"), [("zh_CN.UTF-8", "zh"), ("en_US.UTF-8", "en"), ("C", "en"), ("", "en"), ("ZH_TW", "zh")]
+)
+def test_language_follows_the_locale(locale, language, monkeypatch):
+    for name in ("LC_ALL", "LC_MESSAGES"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LANG", locale)
+    assert default_language() == language
+
+
+def test_a_large_page_stays_small():
+    many = run(operators=[operator(operator=f"aten::op{i}", seconds=1 / (i + 1)) for i in range(5000)])
+    numbers = run(values=[i / 7 for i in range(10_000)])
+    text = page([many, port(occurrences=[occurrence(line=i + 1) for i in range(2000)]), numbers, many], lang="en")
+    assert 500_000 < len(text.encode()) < 3_000_000
+
+
+@pytest.mark.parametrize("name", ["none/page.html", "."])
+def test_a_place_that_cannot_be_written_is_said(name, tmp_path):
+    with pytest.raises(InputError, match="not a file in a folder that exists"):
+        write([run()], tmp_path / name, "en")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_records_are_said():
+    with pytest.raises(InputError, match="no records"):
+        page([], lang="en")
+
+
+def test_a_page_is_written_whole(tmp_path):
+    write([run()], tmp_path / "page.html", "en")
+    assert [p.name for p in tmp_path.iterdir()] == ["page.html"]
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == page([run()], lang="en")
+
+
+def test_every_word_is_used():
+    """The table holds the page's words and no others; support, verdict and mode are looked up by their own names."""
+    package = TEMPLATES.parent
+    text = "".join(p.read_text() for p in [*package.glob("*.py"), *TEMPLATES.iterdir()] if p.name != "words.py")
+    by_name = {*get_args(Support), *get_args(Verdict), "values", "shapes", "verdict_refused", "verdict_fallback"}
+    assert {k for key in WORDS if f'"{(k := key.removesuffix("_one"))}"' not in text} <= by_name

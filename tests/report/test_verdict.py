@@ -1,0 +1,103 @@
+"""The sentences at the top of the page."""
+
+import pytest
+
+from tests.report.samples import incident, occurrence, port, run
+from xinqiao.record.schema import Readback
+from xinqiao.report import verdict
+
+NEEDS_YOU = occurrence(verdict="needs-you", after="")
+ORIGINAL, PORTED = run(title="A", chip="a"), run(title="B", chip="b")
+
+
+def ported(**changes):
+    return run(title="B", chip="b", **changes)
+
+
+@pytest.mark.parametrize(
+    ("records", "says"),
+    [
+        pytest.param(
+            [ORIGINAL, port(occurrences=[NEEDS_YOU] * 2), PORTED],
+            "The port runs on the virtual B and read back the same 3 numbers as the original on the virtual A."
+            " 2 places need you.",
+            id="the same numbers",
+        ),
+        pytest.param(
+            [ORIGINAL, port(occurrences=[NEEDS_YOU]), ported(values=[1.5, 2.5, 3.0])],
+            "The port runs on the virtual B, but its numbers differ from those of the original on the virtual A,"
+            " by 0.25 at most. 1 place needs you.",
+            id="other numbers",
+        ),
+        pytest.param(
+            [ORIGINAL, port(occurrences=[]), ported(values=[1.5])],
+            "The port runs on the virtual B, but not every number could be compared with the original on the virtual A:"
+            " one of them read back more than the other. No place needs you.",
+            id="fewer numbers",
+        ),
+        pytest.param(
+            [ORIGINAL, port(occurrences=[]), ported(readbacks=[])],
+            "The port runs on the virtual B. Nothing was compared with the original on the virtual A:"
+            " no numbers were recorded for both. No place needs you.",
+            id="no numbers",
+        ),
+        pytest.param(
+            [ORIGINAL, port(occurrences=[]), ported(exit_code=1)],
+            "The port stopped with exit code 1 on the virtual B. No place needs you.",
+            id="the port failed",
+        ),
+        pytest.param(
+            [run(title="A", chip="a", exit_code=2), port(occurrences=[]), PORTED],
+            "The original stopped with exit code 2 on the virtual A. No place needs you.",
+            id="the original failed",
+        ),
+        pytest.param(
+            [run(rank=r, ranks=2, exit_code=r) for r in (0, 1)],
+            "The program stopped with exit code 1 on the virtual A.",
+            id="one rank failed",
+        ),
+        pytest.param([run()], "The program runs on the virtual A.", id="one run"),
+        pytest.param(
+            [ORIGINAL, PORTED],
+            "The program runs on the virtual B and read back the same 3 numbers as the first run on the virtual A.",
+            id="two runs",
+        ),
+        pytest.param([run(virtual=False, readbacks=[])], "The program runs on the A.", id="a real chip"),
+        pytest.param(
+            [run(mode="shapes")], "The program runs on the virtual A, in shapes mode: without data.", id="shapes"
+        ),
+        pytest.param(
+            [port(occurrences=[NEEDS_YOU])],
+            "The code was moved to A; it has not run yet. 1 place needs you.",
+            id="no run",
+        ),
+        pytest.param(
+            [run(incidents=[incident(), incident(line="b.py:1")])],
+            "The program runs on the virtual A. 1 operator runs on the host, slowly.",
+            id="one operator at two places",
+        ),
+        pytest.param(
+            [run(incidents=[incident(), incident(dtype="int32"), incident(operator="aten::x", support="refused")])],
+            "The program runs on the virtual A. The chip refuses 1 operator. 2 operators run on the host, slowly.",
+            id="refused and moved",
+        ),
+    ],
+)  # fmt: skip
+def test_in_english(records, says):
+    assert verdict(records, "en") == says
+
+
+def test_in_chinese():
+    assert (
+        verdict([ORIGINAL, port(occurrences=[NEEDS_YOU]), PORTED], "zh")
+        == "移植后的程序能在虚拟 B 上运行，读回的 3 个数与原程序在虚拟 A 上的完全相同。有 1 处需要您处理。"
+    )
+
+
+def test_every_rank_is_compared_with_its_own():
+    def rank(number, title):
+        values = [float(number), 0.5]
+        return run(title=title, chip=title, rank=number, ranks=2, readbacks=[Readback(line="x", values=values)])
+
+    records = [rank(0, "A"), rank(1, "A"), port(), rank(0, "B"), rank(1, "B")]
+    assert "the same 4 numbers" in verdict(records, "en")
