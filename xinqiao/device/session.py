@@ -13,6 +13,7 @@ from xinqiao.cost import roofline
 from xinqiao.device import api, cuda, vendor
 from xinqiao.device.collectives import Collectives
 from xinqiao.device.core import Core
+from xinqiao.device.ending import settle_at_exit
 from xinqiao.device.judge import Judge
 from xinqiao.device.lines import LIBRARY_PREFIXES
 from xinqiao.device.policy import POLICIES, Policy
@@ -116,5 +117,6 @@ def _start(chip: Chip, *, shapes: bool, policy: Policy | None, devices: int | No
     judge = Judge(chip, core, policy)
     (cuda if on_cuda else vendor).install(chip, core, count)
     api.route_compile()
+    settle_at_exit()
     collectives = Collectives(chip, core) if dist.is_available() else None
     return Session(chip, core, judge, None, collectives, shapes, count)
