@@ -4,6 +4,7 @@ The operators of `c10d` get a kernel for the chip's key that aliases its tensors
 operator; nothing is copied. A CPU tensor is refused, as the vendors' libraries refuse it.
 """
 
+import functools
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,9 +23,12 @@ OPERATORS = (
     "allgather_into_tensor_coalesced_", "reduce_", "gather_", "scatter_", "reduce_scatter_", "_reduce_scatter_base_",
     "reduce_scatter_tensor_coalesced_", "alltoall_", "alltoall_base_", "send", "recv_", "recv_any_source_",
 )  # fmt: skip
-
-
-_HOST = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
+METHODS = (
+    "allreduce", "allreduce_coalesced", "broadcast", "allgather", "_allgather_base", "allgather_into_tensor_coalesced",
+    "all_gather_single", "reduce", "gather", "scatter", "reduce_scatter", "_reduce_scatter_base",
+    "reduce_scatter_single", "reduce_scatter_tensor_coalesced", "alltoall", "alltoall_base", "all_to_all_single",
+    "send", "recv", "recv_anysource",
+)  # fmt: skip
 
 
 @dataclass
@@ -49,20 +53,23 @@ class Collectives:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch says that a kernel is replaced, which is what this is for
             for name in OPERATORS:
-                plain = torch.library.get_kernel(f"c10d::{name}", "CPU")
-                self._library.impl(name, self._kernel(name, plain), key, allow_override=True)
-                self._library.impl(name, _refusing(plain), "CPU", allow_override=True, with_keyset=True)
+                self._library.impl(name, self._kernel(name), key, allow_override=True)
+        _refuse_host_tensors()
         _send_objects_on(self.device)
         if chip.torch.collective == "nccl":
             _stand_in_for_nccl()
         elif chip.torch.collective:
             _register(chip.torch.collective, self.device)
 
-    def _kernel(self, name: str, plain: Any) -> Callable[..., Any]:
+    def _kernel(self, name: str) -> Callable[..., Any]:
+        # Called as an operator, because that lets go of the interpreter's lock: gloo's own threads need it to free
+        # the aliases while this thread waits for them.
+        operator = getattr(torch.ops.c10d, name).default
+
         def run(*arguments: Any, **named: Any) -> Any:
             tensors = list(_tensors(arguments))
             aliases = {id(t): self._alias(t) for t in tensors if t.device.type == self.device}
-            result = plain.call_boxed(_HOST, *[self._on_host(a, aliases) for a in arguments], **named)
+            result = operator(*[self._on_host(a, aliases) for a in arguments], **named)
             self._count(name, tensors, arguments)
             back = {alias.data_ptr(): t for t in tensors if (alias := aliases.get(id(t))) is not None}
             result = _replace(result, back)
@@ -118,14 +125,21 @@ def _stands_for_the_chip(group: dist.ProcessGroup) -> bool:
     return any(backend is one for one in _made)
 
 
-def _refusing(plain: Any) -> Callable[..., Any]:
-    """The host's kernel, for groups that have a host side of their own."""
+def _refuse_host_tensors() -> None:
+    """Have a group's methods refuse CPU tensors where the program asked for the chip's back end alone."""
+    for name in METHODS:
+        plain = getattr(dist.ProcessGroup, name, None)
+        if plain is not None:
+            api.replace(dist.ProcessGroup, **{name: _refusing(plain)})
 
-    def run(keyset: Any, *arguments: Any, **named: Any) -> Any:
-        group = next((dist.ProcessGroup.unbox(a) for a in arguments if isinstance(a, torch.ScriptObject)), None)
-        if group is not None and _stands_for_the_chip(group):
+
+def _refusing(plain: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(plain)
+    def run(group: dist.ProcessGroup, *arguments: Any, **named: Any) -> Any:
+        on_host = any(t.device.type == "cpu" for t in _tensors([*arguments, *named.values()]))
+        if on_host and _stands_for_the_chip(group):
             raise RuntimeError("No backend type associated with device type cpu")
-        return plain.call_boxed(keyset & _HOST, *arguments, **named)
+        return plain(group, *arguments, **named)
 
     return run
 
