@@ -150,17 +150,21 @@ def _properties_class(chip: Chip) -> type:
     figures, facts = chip.per_device(), chip.cuda
 
     class _CudaDeviceProperties:
-        """Zero or an empty string stands for what the chip's file does not know."""
+        """Zero or an empty string stands for what the chip's file does not know.
+
+        One, for the multiprocessors and the bytes of memory: PyTorch's DataParallel divides by both.
+        """
 
         def __init__(self, index: int) -> None:
             for name in (
-                "multi_processor_count", "warp_size", "regs_per_multiprocessor", "max_threads_per_multi_processor",
+                "warp_size", "regs_per_multiprocessor", "max_threads_per_multi_processor",
                 "max_threads_per_block", "shared_memory_per_block", "shared_memory_per_block_optin",
                 "shared_memory_per_multiprocessor", "clock_rate", "memory_clock_rate", "memory_bus_width",
             ):  # fmt: skip
                 setattr(self, name, getattr(facts, name, None) or 0)
             self.name = f"{chip.title} (virtual)"
-            self.total_memory = figures.capacity or 0
+            self.total_memory = figures.capacity or 1
+            self.multi_processor_count = (facts and facts.multi_processor_count) or 1
             self.major, self.minor = capability(chip)
             self.is_integrated = self.is_multi_gpu_board = 0
             self.L2_cache_size = (facts and facts.l2_bytes) or 0
