@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from xinqiao.chips import catalog
-from xinqiao.port import check
+from xinqiao.port import Target, check
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "gpt-cuda"
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    chip = catalog.load("ascend-910c")
+    chip = Target(catalog.load("ascend-910c"))
     with tempfile.TemporaryDirectory() as name:
         make_tree(Path(name), options.files)
         check(Path(name), chip)

@@ -93,16 +93,19 @@ def run(script: Path, arguments: tuple[str, ...], ranks: int, **options: Any) ->
     "--check", "mode", flag_value="check", help="Print what is CUDA-bound; write nothing; exit 1 on findings."
 )
 @click.option("--record", type=click.Path(path_type=Path), metavar="FILE", help="Write every occurrence, as JSON.")
+@click.option(
+    "--style", type=click.Choice(["agnostic", "vendor"]), default="agnostic", help="Code for any device, or the chip's."
+)
+@click.option("--risky", is_flag=True, help="Also make the rewrites that are right in most programs, not in all.")
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 @_format
 def port(
     project: Path,
     chip: str,
-    out: Path | None,
     mode: Literal["diff", "check"] | None,
     record: Path | None,
     form: str,
-    **how: bool,
+    **how: Any,
 ) -> None:
     """Rewrite CUDA-bound code so that it runs on any device, with a verdict for every CUDA-bound place."""
     import xinqiao.port as ports
@@ -110,11 +113,11 @@ def port(
     from xinqiao.port import show
     from xinqiao.record.files import write
 
-    target = catalog.load(chip)
+    target = ports.Target(catalog.load(chip), how.pop("style"), how.pop("risky"))
     if mode == "diff":
         click.echo(ports.diff(project, target), nl=False)
         return
-    found = ports.check(project, target) if mode == "check" else ports.port(project, target, out, **how)
+    found = ports.check(project, target) if mode == "check" else ports.port(project, target, **how)
     if record:
         write(found, record)
     if form == "json":

@@ -14,7 +14,7 @@ ORIGINAL = EXAMPLES / "gpt-cuda"
 @pytest.fixture(scope="module")
 def ported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("port") / "out"
-    ports.port(ORIGINAL, catalog.load("ascend-910c"), folder)
+    ports.port(ORIGINAL, ports.Target(catalog.load("ascend-910c")), folder)
     return folder
 
 

@@ -10,7 +10,7 @@ from xinqiao import port as ports
 from xinqiao.chips import catalog
 from xinqiao.errors import InputError
 
-CHIP = catalog.load("ascend-910c")
+CHIP = ports.Target(catalog.load("ascend-910c"))
 TRAINING = """import json, sys
 import torch
 

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from xinqiao.port.engine import own_methods, port_source
+from xinqiao.chips import catalog
+from xinqiao.port.engine import port_source
+from xinqiao.port.facts import facts_of
 from xinqiao.port.source import parse
+from xinqiao.port.target import Target
 from xinqiao.port.words import BOUND
 
 HERE = Path(__file__).parent
@@ -24,10 +27,10 @@ def sections(kind):
     return found
 
 
-def ported(text, *, audit=False):
-    source = parse("x.py", text.encode())
-    source.own_methods = own_methods([source])
-    return port_source(source, audit=audit)
+def ported(text, *, chip="ascend-910c"):
+    source = parse("x.py", text.encode(), Target(catalog.load(chip)))
+    source.project = facts_of(source.tree)
+    return port_source(source)
 
 
 def after(text):
@@ -76,6 +79,6 @@ def test_output_compiles(blocks):
 
 @pytest.mark.parametrize("blocks", sections("rewrites"))
 def test_a_chip_that_keeps_cuda_needs_no_rewriting(blocks):
-    result = ported(blocks[0], audit=True)
+    result = ported(blocks[0], chip="kunlun-p800")
     assert result.data is None
     assert {o.verdict for o in result.occurrences} <= {"safe"}

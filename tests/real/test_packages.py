@@ -64,7 +64,7 @@ def test_ported_with_its_package(script, package, on_cpu, tmp_path):
     """The package's own sources and the program are ported; the port runs on another vendor's virtual chip."""
     spec = find_spec(package)
     assert spec is not None
-    chip = catalog.load("ascend-910c")
+    chip = ports.Target(catalog.load("ascend-910c"))
     (tmp_path / "in").mkdir()
     shutil.copytree(Path(spec.origin).parent, tmp_path / "in" / package)
     shutil.copy(SCRIPTS / script, tmp_path / "in")
@@ -84,7 +84,7 @@ def test_accelerate_finds_a_vendors_device(tmp_path, on_cpu):
     shutil.copytree(Path(spec.origin).parent, tmp_path / "in" / "denoising_diffusion_pytorch")
     for name in ("diffusion.py", "vision_schemas.py"):
         shutil.copy(SCRIPTS / name, tmp_path / "in")
-    ports.port(tmp_path / "in", catalog.load("ascend-910c"), tmp_path / "out")
+    ports.port(tmp_path / "in", ports.Target(catalog.load("ascend-910c")), tmp_path / "out")
     found = run(
         tmp_path / "out" / "diffusion.py",
         tmp_path / "d",

@@ -19,9 +19,9 @@ def index_of(core: Core, device: DeviceLike) -> int:
     if device is None:
         return core.current()
     if isinstance(device, int):
-        return device if device >= 0 else core.current()
+        return core.ordinal(device) if device >= 0 else core.current()
     wanted = torch.device(device)
-    return core.current() if wanted.index is None else wanted.index
+    return core.current() if wanted.index is None else core.ordinal(wanted.index)
 
 
 def memory_stats(core: Core, device: int) -> dict[str, Any]:
@@ -79,6 +79,20 @@ def route_compile() -> None:
 
     compile.__doc__ = original.__doc__
     replace(torch, compile=compile)
+
+
+def print_from_the_host(device: str) -> None:
+    """Make a device tensor's text from a copy on the host, as the vendors' packages do.
+
+    PyTorch's own way computes on the device, in fp64, which many chips lack; and the numbers that it reads back would
+    pass for the program's.
+    """
+    original = torch._tensor_str._tensor_str
+
+    def text(tensor: torch.Tensor, indent: int) -> str:
+        return str(original(tensor.cpu() if tensor.device.type == device else tensor, indent))
+
+    replace(torch._tensor_str, _tensor_str=text)
 
 
 @contextmanager

@@ -91,6 +91,7 @@ class Core:
 
     def __init__(self, *, cuda: bool) -> None:
         self.cuda = cuda
+        self.devices = 1
         self._loaded = ctypes.CDLL(str(_build(cuda=cuda)), mode=ctypes.RTLD_LOCAL)
         for name, (result, arguments) in _SIGNATURES.items():
             function = getattr(self._loaded, f"xq_{name}")
@@ -104,7 +105,14 @@ class Core:
         """Index of the current device."""
         return int(self._loaded.xq_device())
 
+    def ordinal(self, index: int) -> int:
+        """The index itself; torch.AcceleratorError where the machine has no such device."""
+        if index >= self.devices:
+            raise torch.AcceleratorError(f"invalid device ordinal {index} (the virtual machine has {self.devices})")
+        return index
+
     def memory_of(self, device: int) -> MemoryFigures:
+        self.ordinal(device)
         figures = (_int64 * 8)()
         self._loaded.xq_memory(device, figures)
         return MemoryFigures(*figures)

@@ -59,17 +59,15 @@ def _devices(core: Core, count: int) -> dict[str, Callable[..., Any]]:
     def exchange(index: int) -> int:
         before = core.current()
         if index >= 0:
-            core.set_device(index)
+            core.set_device(core.ordinal(index))
         return before if index >= 0 else -1
 
     def maybe_exchange(index: int) -> int:
         return exchange(index)
 
     def set_device(index: int) -> None:
-        if index >= count:
-            raise torch.AcceleratorError(f"CUDA error: invalid device ordinal (the virtual machine has {count})")
         if index >= 0:
-            core.set_device(index)
+            core.set_device(core.ordinal(index))
 
     def init() -> None:
         api.replace(torch.cuda, default_generators=api.default_generators(core, "cuda", count))

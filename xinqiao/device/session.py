@@ -112,11 +112,14 @@ def _start(chip: Chip, *, shapes: bool, policy: Policy | None, devices: int | No
     )  # fmt: skip
     if not started:
         raise InputError("this PyTorch already has a CUDA device")
+    core.devices = count
     for prefix in LIBRARY_PREFIXES:
         core.library_prefix(os.fsencode(prefix))
     judge = Judge(chip, core, policy)
     (cuda if on_cuda else vendor).install(chip, core, count)
     api.route_compile()
+    if not shapes:  # where there is nothing to print
+        api.print_from_the_host(name)
     settle_at_exit()
     collectives = Collectives(chip, core) if dist.is_available() else None
     return Session(chip, core, judge, None, collectives, shapes, count)

@@ -129,6 +129,7 @@ class _Module:
         return api.index_of(self.core, device)
 
     def _properties(self, device: DeviceLike = None) -> DeviceProperties:
+        self._index(device)
         return DeviceProperties(f"{self.chip.title} (virtual)", self.chip.per_device().capacity or 0)
 
     def _devices(self) -> dict[str, Any]:

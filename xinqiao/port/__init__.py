@@ -1,5 +1,6 @@
 """Rewrite CUDA-bound code so that it runs on any device, with a verdict for every CUDA-bound place."""
 
 from xinqiao.port.project import check, diff, port, undo
+from xinqiao.port.target import Target
 
-__all__ = ["check", "diff", "port", "undo"]
+__all__ = ["Target", "check", "diff", "port", "undo"]

@@ -8,6 +8,7 @@ from xinqiao.port.header import header
 from xinqiao.port.leftovers import leftovers
 from xinqiao.port.rule import Finding, rules
 from xinqiao.port.source import Edit, Source, apply
+from xinqiao.port.target import Target
 from xinqiao.record.schema import Occurrence
 
 LEFTOVERS = "other-places"
@@ -15,28 +16,35 @@ LEFTOVERS = "other-places"
 
 @dataclass
 class Ported:
-    """What became of one file. data: its new bytes, in its own encoding; None where nothing changes."""
+    """What became of one file.
+
+    data    its new bytes, in its own encoding; None where nothing changes
+    edits   the same as edits of the file's UTF-8 form
+    adds    files of `substitutes/` that it imports now
+    """
 
     path: str
     occurrences: list[Occurrence] = field(default_factory=list)
     data: bytes | None = None
+    edits: list[Edit] = field(default_factory=list)
+    adds: set[str] = field(default_factory=set)
 
 
-def port_source(source: Source, *, audit: bool) -> Ported:
-    """Run all rules over a file. audit: the chip's device is 'cuda' already, so that nothing is rewritten."""
+def port_source(source: Source) -> Ported:
+    """Run all rules over a file. On a chip whose device is 'cuda' already nothing is rewritten."""
     findings = _without_swallowed(list(_findings(source)), source)
     claimed = [(source.start(f.node), source.end(f.node)) for _, f in findings]
     findings += [(LEFTOVERS, f) for f in leftovers(source, claimed)]
-    if audit:
-        findings = [(name, _as_audit(f)) for name, f in findings]
+    findings = [(name, _allowed(f, source.target)) for name, f in findings]
     edits = sorted({e for _, f in findings for e in f.edits})
     needs = {n for _, f in findings for n in f.needs}
     occurrences = [_occurrence(name, f, source, edits) for name, f in findings]
     occurrences.sort(key=lambda o: (o.line, o.column, o.rule))
-    data = None
-    if edits:
-        data = source.encode(apply(source.data, edits + header(source, needs)))
-    return Ported(source.path, occurrences, data)
+    if not edits:
+        return Ported(source.path, occurrences)
+    adds = {name for _, f in findings for name in f.adds}
+    edits += header(source, needs)
+    return Ported(source.path, occurrences, source.encode(apply(source.data, edits)), edits, adds)
 
 
 def _findings(source: Source) -> Iterator[tuple[str, Finding]]:
@@ -60,10 +68,15 @@ def _without_swallowed(found: list[tuple[str, Finding]], source: Source) -> list
     ]
 
 
-def _as_audit(finding: Finding) -> Finding:
+def _allowed(finding: Finding, target: Target) -> Finding:
+    """The finding, without a rewrite that is not wanted here."""
     if finding.verdict != "rewritten":
         return finding
-    return Finding(finding.node, "safe", "this chip's PyTorch device is 'cuda'")
+    if target.audit:
+        return Finding(finding.node, "safe", "this chip's PyTorch device is 'cuda'")
+    if finding.risky and not target.risky:
+        return Finding(finding.node, "needs-you", f"{finding.reason}; --risky makes this rewrite")
+    return finding
 
 
 def _occurrence(name: str, finding: Finding, source: Source, edits: Iterable[Edit]) -> Occurrence:
@@ -82,16 +95,4 @@ def _occurrence(name: str, finding: Finding, source: Source, edits: Iterable[Edi
         before=source.data[start:end].decode(),
         after=apply(source.data, inside, start, end).decode() if finding.verdict == "rewritten" else "",
         reason=finding.reason,
-    )
-
-
-def own_methods(sources: Iterable[Source]) -> frozenset[str]:
-    """Names like PyTorch's CUDA methods that classes of the project define themselves."""
-    return frozenset(
-        f.name
-        for source in sources
-        for c in ast.walk(source.tree)
-        if isinstance(c, ast.ClassDef)
-        for f in c.body
-        if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef) and f.name in ("cuda", "is_cuda")
     )

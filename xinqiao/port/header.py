@@ -2,7 +2,7 @@
 
 import ast
 
-from xinqiao.port.rule import ACCELERATOR, MODULE
+from xinqiao.port.dialect import ACCELERATOR, MODULE, torch_name
 from xinqiao.port.source import Edit, Source
 
 _LINES = {
@@ -12,21 +12,14 @@ _LINES = {
 }
 
 
-def torch_name(source: Source) -> str:
-    """What the file calls torch; 'torch' where it does not import it yet."""
-    return name_of("torch", source) or "torch"
-
-
-def name_of(module: str, source: Source) -> str | None:
-    """What the file calls a module at its top level, the plain name before an alias; None where it is not imported."""
-    names = [name for name, value in source.scopes.names_at_top().items() if value == module]
-    return next((n for n in names if n == module), names[0] if names else None)
-
-
 def header(source: Source, needs: set[str]) -> list[Edit]:
     """Insertions that define what the rewritten places use and the file does not define yet."""
     top = source.scopes.names_at_top()
     lines = [] if "torch" in top.values() or not needs else ["import torch"]
+    if source.target.style == "vendor":
+        package = source.target.chip.torch.package
+        lines += [f"import {package}"] if needs and package and package not in top.values() else []
+        needs = set()
     for name in (ACCELERATOR, MODULE):
         if name in needs and name not in top:
             lines.append(_LINES[name].format(name=name, torch=torch_name(source), accelerator=ACCELERATOR))

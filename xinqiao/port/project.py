@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from xinqiao.chips.spec import Chip
 from xinqiao.errors import InputError
 from xinqiao.port import manifest, other_files
-from xinqiao.port.engine import Ported, own_methods, port_source
+from xinqiao.port.engine import Ported, port_source
+from xinqiao.port.facts import facts_of, together
 from xinqiao.port.source import Source, parse
+from xinqiao.port.target import Target
 from xinqiao.port.words import WORTH_PARSING
 from xinqiao.record.schema import Occurrence, PortRecord
 
@@ -47,35 +48,35 @@ class Result:
     before: dict[str, bytes]  # of the files that change
 
 
-def check(project: Path, chip: Chip) -> PortRecord:
+def check(project: Path, target: Target) -> PortRecord:
     """Every CUDA-bound place of a project, and what a port would do with it; nothing is written."""
-    return _analyse(project, chip).record
+    return _analyse(project, target).record
 
 
-def diff(project: Path, chip: Chip) -> str:
+def diff(project: Path, target: Target) -> str:
     """What a port would change, as a unified diff; nothing is written."""
-    result = _analyse(project, chip)
+    result = _analyse(project, target)
     return "".join(_diff(p, result.before[p.path]) for p in result.ported if p.data is not None)
 
 
-def port(project: Path, chip: Chip, out: Path | None, *, in_place: bool = False, force: bool = False) -> PortRecord:
+def port(project: Path, target: Target, out: Path | None, *, in_place: bool = False, force: bool = False) -> PortRecord:
     """Write the ported project to `out`, or rewrite it in place; either can be taken back by `undo`.
 
     force   write into a folder that is not empty, or a checkout with changes that are not committed
     """
     if (out is None) == (not in_place):
         raise InputError("say where the port goes: --out DIR, or --in-place")
-    target = project if out is None else out
-    _check_target(project, target, force=force)
-    result = _analyse(project, chip)
+    folder = project if out is None else out
+    _check_folder(project, folder, force=force)
+    result = _analyse(project, target)
     files = {p.path: manifest.changed(result.before[p.path], p.data) for p in result.ported if p.data is not None}
-    if target != project:
-        _copy(project, target)
-    if files or target != project:
-        manifest.save(target, manifest.Manifest(chip.name, _with_earlier(target, project, files)))
+    if folder != project:
+        _copy(project, folder)
+    if files or folder != project:
+        manifest.save(folder, manifest.Manifest(target.chip.name, _with_earlier(folder, project, files)))
     for p in result.ported:
         if p.data is not None:
-            manifest.write_file(target / p.path, p.data)
+            manifest.write_file(folder / p.path, p.data)
     return result.record
 
 
@@ -84,24 +85,24 @@ def undo(directory: Path) -> list[str]:
     return manifest.undo(directory)
 
 
-def _with_earlier(target: Path, project: Path, files: dict[str, manifest.Changed]) -> dict[str, manifest.Changed]:
+def _with_earlier(folder: Path, project: Path, files: dict[str, manifest.Changed]) -> dict[str, manifest.Changed]:
     """A second port in place keeps the first one's originals."""
-    if target != project or not (target / manifest.NAME).exists():
+    if folder != project or not (folder / manifest.NAME).exists():
         return files
-    earlier = manifest.read(target).files
+    earlier = manifest.read(folder).files
     merged = {name: manifest.Changed(earlier[name].before, f.after, earlier[name].original) if name in earlier else f
               for name, f in files.items()}  # fmt: skip
     return {**earlier, **merged}
 
 
-def _check_target(project: Path, target: Path, *, force: bool) -> None:
-    if target != project and target.resolve().is_relative_to(project.resolve()):
-        raise InputError(f"{target}: inside the project; choose a folder outside {project}")
+def _check_folder(project: Path, folder: Path, *, force: bool) -> None:
+    if folder != project and folder.resolve().is_relative_to(project.resolve()):
+        raise InputError(f"{folder}: inside the project; choose a folder outside {project}")
     if force:
         return
-    if target != project and target.is_dir() and any(target.iterdir()) and not (target / manifest.NAME).exists():
-        raise InputError(f"{target}: not empty; choose another folder, or --force")
-    if target == project and _has_uncommitted(project):
+    if folder != project and folder.is_dir() and any(folder.iterdir()) and not (folder / manifest.NAME).exists():
+        raise InputError(f"{folder}: not empty; choose another folder, or --force")
+    if folder == project and _has_uncommitted(project):
         raise InputError(f"{project}: has changes that are not committed; commit them first, or --force")
 
 
@@ -112,7 +113,7 @@ def _has_uncommitted(project: Path) -> bool:
     return bool(subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip())
 
 
-def _analyse(project: Path, chip: Chip) -> Result:
+def _analyse(project: Path, target: Target) -> Result:
     if not project.is_dir():
         raise InputError(f"{project}: no such folder; `xinqiao port PROJECT --chip NAME --out DIR`")
     begun = time.monotonic()
@@ -129,21 +130,20 @@ def _analyse(project: Path, chip: Chip) -> Result:
         if not WORTH_PARSING.search(file.data):
             continue
         if file.path.endswith(".py"):
-            source = _parsed(file, ported)
+            source = _parsed(file, target, ported)
             if source is not None:
                 sources.append(source)
                 before[file.path] = file.data
         else:
             found = other_files.occurrences(file.path, file.data.decode("utf-8", "replace"))
             ported.append(Ported(file.path, found))
-    own = own_methods(sources)
-    audit = chip.torch.device == "cuda"
-    ported += [port_source(replace(s, own_methods=own), audit=audit) for s in sources]
+    known = together(facts_of(s.tree) for s in sources)
+    ported += [port_source(replace(s, project=known)) for s in sources]
     occurrences = sorted((o for p in ported for o in p.occurrences), key=lambda o: (o.file, o.line, o.column))
     record = PortRecord(
-        chip=chip.name,
-        title=chip.title,
-        style="agnostic",
+        chip=target.chip.name,
+        title=target.chip.title,
+        style=target.style,
         files=count,
         lines=lines,
         changed=sum(p.data is not None for p in ported),
@@ -153,10 +153,10 @@ def _analyse(project: Path, chip: Chip) -> Result:
     return Result(record, ported, before)
 
 
-def _parsed(file: File, ported: list[Ported]) -> Source | None:
+def _parsed(file: File, target: Target, ported: list[Ported]) -> Source | None:
     assert file.data is not None
     try:
-        return parse(file.path, file.data)
+        return parse(file.path, file.data, target)
     except (SyntaxError, ValueError, RecursionError, LookupError) as error:  # ValueError: undecodable, or a NUL
         where = f"line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else str(error)
         ported.append(Ported(file.path, [_unread(file.path, f"not Python 3 ({where}); it is left as it is")]))

@@ -11,20 +11,24 @@ from pkgutil import iter_modules
 from xinqiao.port.source import Edit, Source
 from xinqiao.record.schema import Verdict
 
-# Names that a rewritten file defines once, after its imports.
-ACCELERATOR = "ACCELERATOR"  # the device's name; 'cuda' where there is no accelerator, as before the port
-MODULE = "ACCELERATOR_MODULE"  # torch.cuda, or the same of another device
-
 
 @dataclass(frozen=True)
 class Finding:
-    """One CUDA-bound place. edits: what to write instead; needs: names of the header that the edits use."""
+    """One CUDA-bound place.
+
+    edits   what to write instead
+    needs   names of the header that the edits use
+    adds    files of `substitutes/` that the rewritten file imports
+    risky   the rewrite is right in most programs, not in all: it is made only when asked for
+    """
 
     node: ast.AST
     verdict: Verdict
     reason: str
     edits: tuple[Edit, ...] = ()
     needs: tuple[str, ...] = ()
+    adds: tuple[str, ...] = ()
+    risky: bool = False
 
 
 Rule = Callable[[ast.AST, Source], Iterator[Finding]]

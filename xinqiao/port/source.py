@@ -7,7 +7,9 @@ import tokenize
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from xinqiao.port.facts import Facts
 from xinqiao.port.scopes import Scopes
+from xinqiao.port.target import Target
 
 _NEWLINE = re.compile(rb"\r\n|\r|\n")
 BOM = b"\xef\xbb\xbf"
@@ -27,11 +29,12 @@ class Source:
     """A parsed file. `data` is its text as UTF-8 without a byte order mark."""
 
     path: str  # relative to the project
+    target: Target
     data: bytes
     tree: ast.Module
     encoding: str
     marked: bool  # had a byte order mark
-    own_methods: frozenset[str] = frozenset()  # CUDA-named methods that the project itself defines
+    project: Facts = field(default_factory=Facts)  # what the project's files know of each other
     parents: dict[ast.AST, ast.AST] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -84,13 +87,13 @@ class Source:
         return BOM + plain if self.marked else plain
 
 
-def parse(path: str, raw: bytes) -> Source:
+def parse(path: str, raw: bytes, target: Target) -> Source:
     """Read a file. SyntaxError, UnicodeDecodeError or ValueError where it is not Python 3."""
     encoding, _ = tokenize.detect_encoding(io.BytesIO(raw).readline)
     marked = raw.startswith(BOM)
     text = raw[len(BOM) :].decode("utf-8") if marked else raw.decode(encoding)
     data = text.encode()
-    return Source(path, data, ast.parse(data), encoding, marked)
+    return Source(path, target, data, ast.parse(data), encoding, marked)
 
 
 def apply(data: bytes, edits: list[Edit], begin: int = 0, end: int | None = None) -> bytes:

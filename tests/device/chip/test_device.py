@@ -28,13 +28,34 @@ def test_the_vendors_package_can_be_imported(session, module, device):
             importlib.import_module(package).format_cast  # noqa: B018
 
 
-@pytest.mark.parametrize("index", [99, -1])
-def test_an_ordinal_that_is_not_there(index, device, module):
-    if index > 0:
-        with pytest.raises((RuntimeError, torch.AcceleratorError), match="ordinal"):
-            torch.ones(1, device=f"{device}:{index}")
-    else:
-        assert module.current_device() == 0
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda device, _: torch.ones(1, device=f"{device}:99"),
+        lambda device, _: torch.Generator(f"{device}:99"),
+        lambda _, module: module.set_device(99),
+        lambda _, module: module.synchronize(99),
+        lambda _, module: module.memory_allocated(99),
+        lambda _, module: module.get_device_properties(99),
+    ],
+    ids=["tensor", "generator", "set_device", "synchronize", "memory_allocated", "get_device_properties"],
+)
+def test_an_ordinal_that_is_not_there(use, device, module):
+    with pytest.raises((RuntimeError, AssertionError), match=r"ordinal|device id"):
+        use(device, module)
+    assert module.current_device() == 0
+
+
+def test_a_generator_of_the_host_is_refused(device):
+    with pytest.raises(RuntimeError, match=f"Expected a '{device}' device type for generator but found 'cpu'"):
+        torch.rand(2, device=device, generator=torch.Generator())
+
+
+def test_printing_runs_nothing_on_the_device(device, counted):
+    tensor = torch.arange(3.0, device=device)
+    counted()
+    assert f"device='{device}:0'" in repr(tensor)
+    assert set(counted()) <= {"aten::_to_copy", "aten::copy_"}
 
 
 def test_several_devices(device, module):

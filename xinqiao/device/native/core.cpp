@@ -29,6 +29,7 @@ struct Hooks final : KeyHooks {
   at::Device getDeviceFromPtr(void*) const override { return {kChip, xq::current_device}; }
   const at::Generator& getDefaultGenerator(c10::DeviceIndex d) const override { return default_generator(d); }
   at::Generator getNewGenerator(c10::DeviceIndex d) const override {
+    check_index(d);
     if (hand_out_default) return default_generator(d);
     return at::make_generator<ChipGenerator>(d < 0 ? xq::current_device : d);
   }

@@ -96,7 +96,9 @@ class Call {
     } else if (v.isDevice() && v.toDevice().type() == kChip) {
       device_ = v.toDevice().has_index() ? v.toDevice().index() : current_device;
       v = c10::Device(host_type());
-    } else if (v.isGenerator() && v.toGenerator().defined() && v.toGenerator().device().type() == kChip) {
+    } else if (v.isGenerator() && v.toGenerator().defined()) {
+      const auto type = v.toGenerator().device().type();
+      TORCH_CHECK(type == kChip, "Expected a '", config.device, "' device type for generator but found '", c10::DeviceTypeName(type, true), "'");
       v = host_generator(v.toGenerator());
     }
   }

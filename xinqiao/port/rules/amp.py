@@ -11,8 +11,8 @@ Why: `torch.cuda.amp` works for one vendor and is deprecated.
 import ast
 from collections.abc import Iterator
 
-from xinqiao.port.header import torch_name
-from xinqiao.port.rule import ACCELERATOR, Finding, replace, rule
+from xinqiao.port.dialect import ACCELERATOR, device, torch_name
+from xinqiao.port.rule import Finding, replace, rule
 from xinqiao.port.source import Edit, Source
 
 _OLD = ("torch.cuda.amp", "torch.cuda.amp.autocast_mode", "torch.cuda.amp.grad_scaler", "torch.cuda.amp.common")
@@ -39,7 +39,7 @@ def call(node: ast.AST, source: Source) -> Iterator[Finding]:
         return
     opening = source.data.index(b"(", source.end(node.func)) + 1
     keyword = "device_type=" if part.startswith("custom") else ""
-    first = f"{keyword}{ACCELERATOR}"
+    first = f"{keyword}{device(source)}"
     edits = list(_name(node.func, part, source))
     if part == "autocast":
         for position, argument in zip(_POSITIONS, node.args, strict=False):
@@ -70,7 +70,7 @@ def other(node: ast.AST, source: Source) -> Iterator[Finding]:
     name = source.resolve(node)
     part = _part(name)
     if part in ("custom_fwd", "custom_bwd") and _is_decorator(node, parent):
-        called = Edit(source.end(node), source.end(node), f"(device_type={ACCELERATOR})")
+        called = Edit(source.end(node), source.end(node), f"(device_type={device(source)})")
         edits = (*_name(node, part, source), called)
         yield Finding(node, "rewritten", _REASON, edits, (ACCELERATOR, "torch"))
     elif name is not None and name.startswith("torch.cuda.amp"):

@@ -10,20 +10,12 @@ Why: each vendor has its own; a program that falls back to gloo is slow, silentl
 import ast
 from collections.abc import Iterator
 
-from xinqiao.port.header import name_of, torch_name
+from xinqiao.port.dialect import ACCELERATOR, backend, distributed
 from xinqiao.port.places import place_of
-from xinqiao.port.rule import ACCELERATOR, Finding, replace, rule
+from xinqiao.port.rule import Finding, replace, rule
 from xinqiao.port.source import Source
 
 _REASON = "each device has its own back end, and PyTorch knows it"
-
-
-def _distributed(source: Source) -> str:
-    return name_of("torch.distributed", source) or f"{torch_name(source)}.distributed"
-
-
-def _backend(source: Source) -> str:
-    return f"{_distributed(source)}.get_default_backend_for_device({ACCELERATOR})"
 
 
 @rule(ast.Constant)
@@ -37,7 +29,7 @@ def name(node: ast.AST, source: Source) -> Iterator[Finding]:
     elif place == "flag":
         yield Finding(node, "safe", "a command-line flag of your own")
     else:
-        edit = replace(source, node, _backend(source))
+        edit = replace(source, node, backend(source))
         yield Finding(node, "rewritten", _REASON, (edit,), (ACCELERATOR, "torch"))
 
 
@@ -47,5 +39,5 @@ def available(node: ast.AST, source: Source) -> Iterator[Finding]:
     resolved = source.resolve(node.func) or ""
     if resolved not in ("torch.distributed.is_nccl_available", "torch.distributed.distributed_c10d.is_nccl_available"):
         return
-    text = f"{_distributed(source)}.is_backend_available({_backend(source)})"
+    text = f"{distributed(source)}.is_backend_available({backend(source)})"
     yield Finding(node, "rewritten", _REASON, (replace(source, node, text),), (ACCELERATOR, "torch"))

@@ -11,9 +11,9 @@ Why: only CUDA tensors have the method.
 import ast
 from collections.abc import Iterator
 
-from xinqiao.port.header import torch_name
+from xinqiao.port.dialect import ACCELERATOR, device, torch_name
 from xinqiao.port.places import is_map_location
-from xinqiao.port.rule import ACCELERATOR, Finding, rule
+from xinqiao.port.rule import Finding, rule
 from xinqiao.port.source import Edit, Source
 
 
@@ -23,7 +23,7 @@ def call(node: ast.AST, source: Source) -> Iterator[Finding]:
     function = node.func
     if not (isinstance(function, ast.Attribute) and function.attr == "cuda") or source.resolve(function):
         return
-    if "cuda" in source.own_methods:
+    if "cuda" in source.project.own_methods:
         reason = "a class of this project has a method cuda(): if this is a tensor or module, write .to(ACCELERATOR)"
         yield Finding(node, "needs-you", reason)
         return
@@ -40,7 +40,7 @@ def call(node: ast.AST, source: Source) -> Iterator[Finding]:
         return
     opening = source.data.index(b"(", end) + 1
     comma = ", " if node.keywords else ""
-    edits = (name, Edit(opening, opening, ACCELERATOR + comma))
+    edits = (name, Edit(opening, opening, device(source) + comma))
     yield Finding(node, "rewritten", "every tensor and module has .to", edits, (ACCELERATOR,))
 
 
@@ -57,6 +57,6 @@ def _storage(node: ast.Call, function: ast.Attribute, source: Source) -> Iterato
     edit = Edit(
         source.end(function) - len("cuda"),
         source.end(node),
-        f"to(device={torch_name(source)}.device({ACCELERATOR}{index}))",
+        f"to(device={torch_name(source)}.device({device(source)}{index}))",
     )
     yield Finding(node, "rewritten", "a storage moves with .to(device=...)", (edit,), (ACCELERATOR, "torch"))

@@ -12,8 +12,8 @@ Why: `torch.cuda` is one vendor's module.
 import ast
 from collections.abc import Iterator
 
-from xinqiao.port.header import torch_name
-from xinqiao.port.rule import ACCELERATOR, MODULE, Finding, replace, rule
+from xinqiao.port.dialect import ACCELERATOR, MODULE, accelerator, module
+from xinqiao.port.rule import Finding, replace, rule
 from xinqiao.port.source import Source
 
 _ACCELERATOR_HAS = {
@@ -81,11 +81,10 @@ def _verdict(node: ast.AST, name: str, source: Source) -> Iterator[Finding]:
     if _is_written_to(node, source):
         yield Finding(node, "needs-you", f"{name} is replaced here; do the same for the device's own module")
     elif part in _ACCELERATOR_HAS:
-        text = f"{torch_name(source)}.accelerator.{_ACCELERATOR_HAS[part]}"
-        edit = replace(source, node, text)
+        edit = replace(source, node, accelerator(_ACCELERATOR_HAS[part], part, source))
         yield Finding(node, "rewritten", "torch.accelerator has it for every device", (edit,), ("torch",))
     elif part in EVERY_VENDOR_HAS or not part:
-        edit = replace(source, node, f"{MODULE}.{part}" if part else MODULE)
+        edit = replace(source, node, module(part, source))
         reason = "the device's own module has it"
         yield Finding(node, "rewritten", reason, (edit,), (ACCELERATOR, MODULE))
     else:

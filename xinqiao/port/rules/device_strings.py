@@ -10,8 +10,9 @@ Why: the string names one vendor.
 import ast
 from collections.abc import Iterator
 
+from xinqiao.port.dialect import ACCELERATOR, device_inside_text, device_string
 from xinqiao.port.places import is_map_location, place_of
-from xinqiao.port.rule import ACCELERATOR, Finding, replace, rule
+from xinqiao.port.rule import Finding, replace, rule
 from xinqiao.port.source import Edit, Source
 from xinqiao.port.words import DEVICE_STRING
 
@@ -36,7 +37,7 @@ def constant(node: ast.AST, source: Source) -> Iterator[Finding]:
         return
     place = place_of(node, source)
     if place == "device":
-        edit = replace(source, node, device_text(value, source.text(node)))
+        edit = replace(source, node, device_string(value, source.text(node), source))
         yield Finding(node, "rewritten", "the device's name comes from PyTorch", (edit,), (ACCELERATOR,))
     elif place == "unknown":
         yield Finding(node, "needs-you", _ASK)
@@ -61,21 +62,12 @@ def joined(node: ast.AST, source: Source) -> Iterator[Finding]:
     place = place_of(node, source)
     if place == "device" and quote.strip("fFrR\"'") == "":
         start = source.start(node) + len(quote.encode())
-        edit = Edit(start, start + len("cuda"), f"{{{ACCELERATOR}}}")
+        edit = Edit(start, start + len("cuda"), device_inside_text(source))
         yield Finding(node, "rewritten", "the device's name comes from PyTorch", (edit,), (ACCELERATOR,))
     elif place in _LEFT:
         yield Finding(node, "safe", _LEFT[place])
     else:
         yield Finding(node, "needs-you", _ASK)
-
-
-def device_text(value: str, written: str) -> str:
-    """The expression instead of a device string, `ACCELERATOR` or `f"{ACCELERATOR}:0"`, in the original's quotes."""
-    rest = value.removeprefix("cuda")
-    if not rest:
-        return ACCELERATOR
-    quote = '"' if '"' in written else "'"
-    return f"f{quote}{{{ACCELERATOR}}}{rest.replace('{', '{{').replace('}', '}}')}{quote}"
 
 
 def is_map_location_key(node: ast.AST, source: Source) -> bool:

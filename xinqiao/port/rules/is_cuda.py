@@ -9,7 +9,8 @@ Why: it is False on every other vendor's device.
 import ast
 from collections.abc import Iterator
 
-from xinqiao.port.rule import ACCELERATOR, Finding, rule
+from xinqiao.port.dialect import ACCELERATOR, device
+from xinqiao.port.rule import Finding, rule
 from xinqiao.port.source import Edit, Source
 
 _NEEDS_NO_PARENTHESES = ast.If | ast.While | ast.Assign | ast.Return | ast.keyword | ast.Assert
@@ -20,11 +21,11 @@ def attribute(node: ast.AST, source: Source) -> Iterator[Finding]:
     assert isinstance(node, ast.Attribute)
     if node.attr != "is_cuda" or not isinstance(node.ctx, ast.Load):
         return
-    if "is_cuda" in source.own_methods:
+    if "is_cuda" in source.project.own_methods:
         yield Finding(node, "safe", "an attribute that this project defines")
         return
     start, end = source.start(node), source.end(node)
-    name = Edit(end - len("is_cuda"), end, f"device.type == {ACCELERATOR}")
+    name = Edit(end - len("is_cuda"), end, f"device.type == {device(source)}")
     if isinstance(source.parent(node), _NEEDS_NO_PARENTHESES):
         edits: tuple[Edit, ...] = (name,)
     else:

@@ -11,9 +11,9 @@ Why: a checkpoint remembers the device that it was written on.
 import ast
 from collections.abc import Iterator
 
+from xinqiao.port.dialect import ACCELERATOR, device_inside_text, device_string
 from xinqiao.port.places import is_map_location
-from xinqiao.port.rule import ACCELERATOR, Finding, rule
-from xinqiao.port.rules.device_strings import device_text
+from xinqiao.port.rule import Finding, rule
 from xinqiao.port.source import Edit, Source
 from xinqiao.port.words import DEVICE_STRING
 
@@ -24,27 +24,33 @@ def dictionary(node: ast.AST, source: Source) -> Iterator[Finding]:
     if not is_map_location(node, source):
         return
     keys = [k for k in node.keys if isinstance(k, ast.Constant) and DEVICE_STRING.match(str(k.value))]
-    mapped = any(ACCELERATOR in source.text(k) for k in node.keys if isinstance(k, ast.JoinedStr))
+    mapped = any(_is_new_tag(k, source) for k in node.keys)
     for key in keys:
         if mapped:
             yield Finding(key, "safe", "checkpoints written on CUDA keep their tags; the other key maps the new ones")
             continue
         value = node.values[node.keys.index(key)]
+        tag = device_string(str(key.value), source.text(key), source)
         text = _value(value, source)
         if text is None:
-            yield Finding(key, "needs-you", f"add the same entry for {device_text(str(key.value), source.text(key))}")
+            yield Finding(key, "needs-you", f"add the same entry for {tag}")
             continue
-        added = f", {device_text(str(key.value), source.text(key))}: {text}"
+        added = f", {tag}: {text}"
         edit = Edit(source.end(value), source.end(value), added)
         reason = "checkpoints written on CUDA keep their tags, new ones have the device's"
         yield Finding(key, "rewritten", reason, (edit,), (ACCELERATOR,))
+
+
+def _is_new_tag(key: ast.expr | None, source: Source) -> bool:
+    """Whether a key is what a port writes."""
+    return key is not None and device_inside_text(source) in source.text(key)
 
 
 def _value(value: ast.expr, source: Source) -> str | None:
     """The value as it is after the port, where that is simple to tell."""
     text = source.text(value)
     if isinstance(value, ast.Constant) and isinstance(value.value, str):
-        return device_text(value.value, text) if DEVICE_STRING.match(value.value) else text
+        return device_string(value.value, text, source) if DEVICE_STRING.match(value.value) else text
     if isinstance(value, ast.JoinedStr) and text[2:].startswith("cuda"):
-        return f"{text[:2]}{{{ACCELERATOR}}}{text[2 + len('cuda') :]}"
+        return f"{text[:2]}{device_inside_text(source)}{text[2 + len('cuda') :]}"
     return text if isinstance(value, ast.Name) else None
