@@ -110,7 +110,7 @@ torch.npu.set_device(rank)
 x = torch.ones(1000, device="npu") * (rank + 1)
 dist.all_reduce(x)
 assert x.device.index == rank
-print(dist.get_backend(), x[0].item())
+print(f"{dist.get_backend()} {x[0].item()}\\n", end="")
 dist.destroy_process_group()
 """
     done = run(script(text), "--ranks", "2", "--record", tmp_path / "r.json")
