@@ -12,6 +12,7 @@ from xinqiao.errors import InputError, nearest
 
 FOLDER = Path(__file__).parent
 TABLES = FOLDER / "operators"
+PLATFORMS = FOLDER / "platforms"
 
 FIGURES = ("power", "launch")  # top-level keys that hold one figure, not a table of them
 
@@ -21,13 +22,16 @@ Table = dict[str, Any]  # as tomllib answers
 def read(path: Path) -> Chip:
     """The chip in `path`; InputError '<file>: <key>: <what is wrong>'.
 
-    A file with `base = "NAME"` states what differs from that chip, which lies beside it or in this package.
+    A file with `base = "NAME"` states what differs from that chip, which lies beside it or in this package. One with
+    `platform = "NAME"` has what `platforms/NAME.toml` says of its vendor's software.
     """
     data = _parse(path)
     if "base" in data:
         data = _merge(_parse(_base_path(path, data["base"])), data)
     if data.setdefault("name", path.stem) != path.stem:
         raise InputError(f"{path}: name: '{data['name']}' is not the file's name; remove the key or rename the file")
+    if isinstance(data.get("platform"), str):
+        data["platform"] = _platform(path, data["platform"])
     try:
         chip = msgspec.convert(data, Chip)
     except msgspec.ValidationError as error:
@@ -57,6 +61,14 @@ def _base_path(path: Path, name: object) -> Path:
             return found
     known = (file.stem for folder in (path.parent, FOLDER) for file in folder.glob("*.toml"))
     raise InputError(f"{path}: base: no chip '{name}'{nearest(str(name), known)}")
+
+
+def _platform(path: Path, name: str) -> Table:
+    file = PLATFORMS / f"{name}.toml"
+    if not file.exists():
+        known = sorted(f.stem for f in PLATFORMS.glob("*.toml"))
+        raise InputError(f"{path}: platform: '{name}' is not one of {', '.join(known)}")
+    return _parse(file)
 
 
 def _merge(under: Table, over: Table) -> Table:

@@ -80,6 +80,19 @@ class Software(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     source: str = ""
 
 
+class Platform(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the vendor calls the things around PyTorch. '' or a missing key: not known."""
+
+    visible_devices: str = ""  # the environment variable that CUDA_VISIBLE_DEVICES is for NVIDIA
+    monitor: str = ""  # the command that nvidia-smi is for NVIDIA: 'npu-smi info'
+    requirement: str = ""  # what pip installs beside torch: 'torch-npu'
+    image: str = ""  # a public container image to start from
+    environment: dict[str, str] = {}  # CUDA's and NCCL's variable → the vendor's; '': the vendor needs none
+    modules: dict[str, str] = {}  # a CUDA-only Python package → the vendor's counterpart
+    functions: dict[str, str] = {}  # a name in torch.cuda or torch.backends → the vendor's; '': it has none
+    source: str = ""
+
+
 class Dtypes(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Torch dtypes on the chip as a whole; one that is not listed is unknown."""
 
@@ -128,6 +141,7 @@ class Chip(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     torch: Torch
     cuda: Cuda | None = None
     software: Software = Software()
+    platform: Platform = Platform()
     dtypes: Dtypes = Dtypes()
 
     def __post_init__(self) -> None:
