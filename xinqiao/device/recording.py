@@ -63,6 +63,8 @@ def build(session: Session, *, started: float, exit_code: int, rank: int, ranks:
 def _operators(session: Session) -> list[OperatorRow]:
     rows = []
     for row in session.core.rows():
+        if not row.calls:
+            continue  # a mark of the journal
         operator, dtype, inputs, outputs = unpack(row.operator, row.shapes)
         answer = session.judge.answers.get((operator, row.dtype))
         rows.append(

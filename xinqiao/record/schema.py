@@ -83,6 +83,60 @@ class Readback(Struct, forbid_unknown_fields=True, kw_only=True):
     values: list[float]
 
 
+class CallKind(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What calls of the journal have in common: an operator at one set of shapes and dtypes, or a mark."""
+
+    operator: str  # 'aten::addmm'; without '::' a mark: 'synchronize', 'seed', 'module inputs', …
+    dtype: str  # that the operator computes in; '' for a mark
+    tensors: list[tuple[str, list[int]]]  # (dtype, shape) of each, inputs first
+    inputs: int  # how many of them are inputs
+    support: Support
+
+
+class Site(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A Python line. file: relative to the project, or 'site-packages/…', or '' where there is no line."""
+
+    file: str
+    line: int
+    function: str
+
+
+class Failure(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The exception that ended the program."""
+
+    kind: str  # 'RuntimeError'
+    message: str
+    site: Site  # the innermost line of the project, else of any package
+
+
+class CudaUse(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Something CUDA-bound that ran on a chip whose device is not 'cuda'."""
+
+    name: str  # 'torch.cuda.synchronize'
+    site: Site
+    count: int
+
+
+class Evidence(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What two runs are compared by: every call in order, and what the program said.
+
+    entries    base64 of zlib of packed entries, each '<IIIHHQQddd': kind, site and module as numbers of the lists here,
+               thread, flags, then hash, blocks, sum of squares and two sketches of the values (native/fingerprint.cpp).
+               Flags: 1 backward, 2 random, 4 from the host, 8 to the host, 16 a hash only.
+    left_out   calls beyond the million that are kept
+    """
+
+    kinds: list[CallKind]
+    sites: list[Site]
+    modules: list[str]  # 'GPT.blocks.0.attn'
+    entries: str
+    left_out: int
+    printed: list[str]  # lines with numbers, from both streams, the first 20,000
+    failure: Failure | None
+    cuda_uses: list[CudaUse]
+    reached: dict[str, list[int]]  # of the lines that were watched: those that ran
+
+
 class RunRecord(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="run"):
     schema: int = SCHEMA
     chip: str  # 'ascend-910c'
@@ -105,6 +159,7 @@ class RunRecord(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="kin
     incidents: list[Incident]
     readbacks: list[Readback]
     caveats: list[str]  # what the run could not know, one sentence each: 'memory bandwidth is not known: ...'
+    evidence: Evidence | None = None  # only where it was asked for
 
 
 class Occurrence(Struct, forbid_unknown_fields=True, kw_only=True):
