@@ -131,12 +131,13 @@ inline Row& mark_row(const char* name) {
   if (fresh) it->second.number = rows_numbered++;
   return it->second;
 }
-inline void mark(const char* name, uint64_t value) {
+inline void mark(const char* name, uint64_t value, double number) {
   if (!journal.take) return;
   bool backward = false;
   const auto from = origin(backward);
   Entry entry{mark_row(name).number, from.site, from.module, thread_number(), (uint16_t)(backward ? kBackwardEntry : 0), {}};
   entry.values.hash = value;
+  entry.values.square = number;
   Lock lock(mutex);
   if (journal.entries.size() < kEntries) journal.entries.push_back(entry);
   else journal.left_out++;
