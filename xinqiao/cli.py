@@ -152,7 +152,7 @@ def undo(directory: Path) -> None:
 @click.argument("script", required=False, type=click.Path(path_type=Path))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def prove(script: Path | None, arguments: tuple[str, ...], ranks: int, form: str, **where: Any) -> None:
-    """Run ORIGINAL and PORT, `-- SCRIPT ARGS` in each, and say whether they compute the same; or compare two records."""
+    """Run SCRIPT in ORIGINAL and in PORT and say whether they compute the same; or compare two records."""
     import xinqiao.prove as proofs
     from xinqiao.prove.show import text
 

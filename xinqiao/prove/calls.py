@@ -4,6 +4,7 @@ import base64
 import re
 import struct
 import zlib
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
@@ -64,22 +65,36 @@ class Calls:
 
     @cached_property
     def threads(self) -> list[list[int]]:
-        """Numbers of calls, thread by thread: autograd's order against the program's own means nothing."""
+        """Numbers of calls, thread by thread: autograd's order against the program's own means nothing.
+
+        Seeds are left out: machines have different numbers of devices to seed, and what is drawn shows them.
+        """
         found: dict[int, list[int]] = {}
-        last: dict[int, tuple[int, int, int]] = {}
         for number, call in enumerate(self.all):
-            same = (call.kind, call.site, call.hash)
-            if self.is_mark(call) and last.get(call.thread) == same:
-                continue  # a seed for each of the devices, of which machines have different numbers
-            last[call.thread] = same
-            found.setdefault(call.thread, []).append(number)
+            if self.evidence.kinds[call.kind].operator != "seed":
+                found.setdefault(call.thread, []).append(number)
         return [found[thread] for thread in sorted(found)]
+
+    @cached_property
+    def _seeds(self) -> list[int]:
+        return [n for n, call in enumerate(self.all) if self.evidence.kinds[call.kind].operator == "seed"]
+
+    def seed_before(self, number: int) -> Call | None:
+        """The last time that the device's random numbers were seeded before a call."""
+        at = bisect_left(self._seeds, number)
+        return self.all[self._seeds[at - 1]] if at else None
 
     def kind(self, call: Call) -> CallKind:
         return self.evidence.kinds[call.kind]
 
     def is_mark(self, call: Call) -> bool:
         return "::" not in self.kind(call).operator
+
+    def marks(self, numbers: list[int]) -> list[int]:
+        return [n for n in numbers if self.is_mark(self.all[n])]
+
+    def operators(self, numbers: list[int]) -> list[int]:
+        return [n for n in numbers if not self.is_mark(self.all[n])]
 
     def module(self, call: Call) -> str:
         return self.evidence.modules[call.module]

@@ -95,7 +95,7 @@ class Lines:
         return known.port[line - 1].strip() if known and 0 < line <= len(known.port) else ""
 
     def changed(self) -> list[Statement]:
-        """Statements of the port that the original does not have as they stand; definitions and imports by their heads."""
+        """Statements of the port that the original does not have as they stand; of a compound one, its head."""
         found = []
         for name, lines in self.files.items():
             found += _statements(name, lines.port, lines.changed)

@@ -1,10 +1,11 @@
-"""Where the calls of two runs part: calls without a counterpart, and counterparts that differ."""
+"""Where the calls of two runs part: counterparts that differ, and calls without a counterpart."""
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from xinqiao.prove import words
 from xinqiao.prove.align import align
 from xinqiao.prove.bound import bound, coarsest, of_one_call
 from xinqiao.prove.calls import FROM_HOST, RANDOM, TO_HOST, Call, Calls, distance
@@ -12,14 +13,15 @@ from xinqiao.prove.scalars import apart
 from xinqiao.record.schema import CallKind, Parting, Site
 
 Weight = Literal["differs", "close", "note"]
-_MARKS = {  # mark: (kind, what is missing in words)
-    "synchronize": ("synchronize", "waits for the device"),
-    "seed": ("random", "seeds the device's random numbers"),
-    "autocast": ("autocast", "enters mixed precision"),
-    "collective": ("collective", "communicates"),
-    "number": ("number", "reads a number back"),
-    "module": ("missing", "runs a module"),
-}
+
+
+class Pair(NamedTuple):
+    """A call of the original and its counterpart, with their numbers."""
+
+    number: int
+    original: Call
+    port_number: int
+    port: Call
 
 
 @dataclass
@@ -58,58 +60,71 @@ class Walk:
             else:
                 self._gap(left, right)
 
-    # ---- calls that have their counterpart ----
+    # ---- counterparts ----
 
     def _pair(self, i: int, j: int) -> None:
-        a, b, self._at = self.original.all[i], self.port.all[j], i
-        if self.original.is_mark(a):
-            self._pair_of_marks(i, a, b)
+        pair = Pair(i, self.original.all[i], j, self.port.all[j])
+        self._at = i
+        if self.original.is_mark(pair.original):
+            self._marks(pair)
             return
         self.calls += 1
-        before, after = self.original.kind(a), self.port.kind(b)
+        before, after = self.original.kind(pair.original), self.port.kind(pair.port)
         if _dtypes(before) != _dtypes(after):
-            self._say("dtype", "differs", i, a, b, f"computes in {after.dtype}, the original in {before.dtype}")
+            self._both("dtype", "differs", pair, words.dtypes(before, after))
         elif before.tensors != after.tensors:
-            self._say("shape", "differs", i, a, b, "has other shapes than the original")
-        elif a.hash != b.hash:
-            self._values(i, a, b, before)
+            self._both("shape", "differs", pair, "has other shapes than the original")
+        elif pair.original.hash != pair.port.hash:
+            self._values(pair, before)
         else:
             self.calls_equal += 1
 
-    def _values(self, i: int, a: Call, b: Call, kind: CallKind) -> None:
+    def _values(self, pair: Pair, kind: CallKind) -> None:
         if self._values_part:
             return  # what follows from the first
         self._values_part = True
-        apart_by = distance(a, b)
-        if a.flags & FROM_HOST:
-            what, weight = "other data comes from the host", "differs"
-        elif a.flags & RANDOM:
-            what, weight = "draws other random numbers", "differs"
+        far = distance(pair.original, pair.port)
+        if pair.original.flags & (FROM_HOST | RANDOM):
+            self._other_input(pair, far)
         else:
-            what = "computes other values"
-            weight = "close" if apart_by is not None and apart_by <= of_one_call(kind) else "differs"
-        named = "random" if a.flags & RANDOM else "values"
-        self._say(named, weight, i, a, b, what, apart_by)  # type: ignore[arg-type]
+            close = far is not None and far <= of_one_call(kind)
+            self._both("values", "close" if close else "differs", pair, "computes other values", far)
 
-    def _pair_of_marks(self, i: int, a: Call, b: Call) -> None:
-        name, same = self.original.kind(a).operator, a.hash == b.hash
+    def _other_input(self, pair: Pair, far: float | None) -> None:
+        """Random numbers, or data from the host: where the seeds differ, they are why."""
+        seeds = self.original.seed_before(pair.number), self.port.seed_before(pair.port_number)
+        if seeds[0] and seeds[1] and seeds[0].hash != seeds[1].hash:
+            said = f"seeds with {seeds[1].hash}, the original with {seeds[0].hash}"
+            self._both("random", "differs", Pair(pair.number, seeds[0], pair.port_number, seeds[1]), said)
+        elif pair.original.flags & RANDOM:
+            self._both("random", "differs", pair, "draws other random numbers", far)
+        else:
+            self._both("values", "differs", pair, "gets other data from the host", far)
+
+    def _marks(self, pair: Pair) -> None:
+        name, same = self.original.kind(pair.original).operator, pair.original.hash == pair.port.hash
         if name.startswith("module"):
-            self.modules.add(self.original.module(a))
-            if not same:
-                self.modules_apart.add(self.original.module(a))
-                if not self._values_part and name == "module inputs":
-                    return  # the call that made them says it better
+            self._module(name, pair, same=same)
         elif name == "number read":
             self.numbers += 1
             self.numbers_equal += same
             if not same:
-                far = apart(a.square, b.square)
-                weight: Weight = "close" if far <= self._bound else "differs"
-                said = f"reads back {b.square:.9g}, the original {a.square:.9g}"
-                self._say("number", weight, i, a, b, said, far)
-        elif not same:
-            said = {"seed": f"seeds with {b.hash}, the original with {a.hash}"}.get(name, "is not the same")
-            self._say(_MARKS.get(name.split()[0], (name, ""))[0], "differs", i, a, b, said)
+                before, after = pair.original.square, pair.port.square
+                far = apart(before, after)
+                close = far <= self._bound
+                said = f"reads back {after:.9g}, the original {before:.9g}"
+                self._both("number", "close" if close else "differs", pair, said, far)
+        elif not same and name != "elapsed time":
+            self._both(words.kind_of(name), "differs", pair, words.other_amount(name, pair.original, pair.port))
+
+    def _module(self, name: str, pair: Pair, *, same: bool) -> None:
+        module = self.original.module(pair.original)
+        self.modules.add(module)
+        if not same:
+            self.modules_apart.add(module)
+            if name != "module inputs" and not self._values_part:  # no call inside has said so
+                self._values_part = True
+                self._both("values", "differs", pair, f"{name.removeprefix('module ')} are not the original's")
 
     # ---- calls that have none ----
 
@@ -126,96 +141,84 @@ class Walk:
             else:
                 alone.append(i)
         extra = sorted(j for partners in waiting.values() for j in partners)
-        self._without_counterpart(alone, extra)
+        for i in self.original.marks(alone):
+            self._mark_lost(i)
+        for j in self.port.marks(extra):
+            self._mark_added(j)
+        self._operators(self.original.operators(alone), self.port.operators(extra))
 
-    def _without_counterpart(self, alone: list[int], extra: list[int]) -> None:
-        marks, calls = _split(self.original, alone)
-        other_marks, other_calls = _split(self.port, extra)
-        for i in marks:
-            self._mark_alone(i, of_port=False)
-        for j in other_marks:
-            self._mark_alone(j, of_port=True)
-        if calls and other_calls:
-            self._replaced(calls, other_calls)
-        elif calls:
-            call = self.original.all[calls[0]]
-            names = _counted(self.original, calls)
-            self._one_sided(
-                "missing",
-                "differs",
-                call,
-                calls[0],
-                f"does not do on the device what the original does: {names}",
-                of_port=False,
+    def _operators(self, lost: list[int], added: list[int]) -> None:
+        if lost and added:
+            pair = Pair(lost[0], self.original.all[lost[0]], added[0], self.port.all[added[0]])
+            said = (
+                f"does {words.counted(self.port, added)} where the original does {words.counted(self.original, lost)}"
             )
-        elif other_calls:
-            call = self.port.all[other_calls[0]]
-            through_host = any(self.port.all[j].flags & (FROM_HOST | TO_HOST) for j in other_calls)
-            said = f"also does {_counted(self.port, other_calls)}"
-            kind, weight = ("host", "differs") if through_host else ("extra", "note")
-            self._one_sided(kind, weight, call, self._at, said, of_port=True)  # type: ignore[arg-type]
+            if _made(self.original, lost) == _made(self.port, added):
+                self._both("replaced", "note", pair, said)
+            else:
+                self._both("dtype", "differs", pair, said)
+        elif lost:
+            said = f"does not do on the device what the original does: {words.counted(self.original, lost)}"
+            self._lost("missing", lost[0], said)
+        elif added:
+            through_host = any(self.port.all[j].flags & (FROM_HOST | TO_HOST) for j in added)
+            kind: tuple[str, Weight] = ("host", "differs") if through_host else ("extra", "note")
+            self._added(*kind, added[0], f"also does {words.counted(self.port, added)}")
 
-    def _replaced(self, calls: list[int], other: list[int]) -> None:
-        a, b = self.original.all[calls[0]], self.port.all[other[0]]
-        said = f"does {_counted(self.port, other)} where the original does {_counted(self.original, calls)}"
-        apart_in_dtype = _made(self.original, calls) != _made(self.port, other)
-        self._say(
-            "dtype" if apart_in_dtype else "replaced", "differs" if apart_in_dtype else "note", calls[0], a, b, said
+    def _mark_lost(self, number: int) -> None:
+        name = self.original.kind(self.original.all[number]).operator
+        if name != "elapsed time":
+            self._lost(words.kind_of(name), number, f"no longer {words.what(name)} here")
+
+    def _mark_added(self, number: int) -> None:
+        name = self.port.kind(self.port.all[number]).operator
+        if words.kind_of(name) in ("autocast", "collective"):  # to wait or to read more often changes no answer
+            self._added(words.kind_of(name), "differs", number, f"{words.what(name)} here, the original does not")
+
+    # ---- what is said ----
+
+    def _both(self, kind: str, weight: Weight, pair: Pair, said: str, far: float | None = None) -> None:
+        before, after = self.original.kind(pair.original), self.port.kind(pair.port)
+        details = (
+            [f"original: {words.call(before)}", f"port:     {words.call(after)}"] if "::" in before.operator else []
         )
+        self._add(
+            Parting(
+                kind=kind, weight=weight, rank=self.rank, order=pair.number, message=said,
+                original=self.original.site(pair.original), port=self.port.site(pair.port),
+                module=self.original.module(pair.original), operator=words.operator(before), distance=far,
+                details=details if words.operator(before) else [],
+            )
+        )  # fmt: skip
 
-    def _mark_alone(self, number: int, *, of_port: bool) -> None:
-        side = self.port if of_port else self.original
-        call = side.all[number]
-        name = side.kind(call).operator
-        kind, words = _MARKS.get(name.split()[0], (name, name))
-        if name == "elapsed time" or (of_port and kind in ("missing", "number", "synchronize")):
-            return  # the calls inside a module say it; waiting more often changes no answer
-        said = f"{words} here, the original does not" if of_port else f"no longer {words} here"
-        self._one_sided(kind, "differs", call, self._at if of_port else number, said, of_port=of_port)
+    def _lost(self, kind: str, number: int, said: str) -> None:
+        call = self.original.all[number]
+        site = self.original.site(call)
+        line = self.port.lines.port_of(site.file, site.line) if self.port.lines else site.line
+        self._add(
+            Parting(
+                kind=kind, weight="differs", rank=self.rank, order=number, message=said, original=site,
+                port=Site(file=site.file, line=line, function=site.function), module=self.original.module(call),
+                operator=words.operator(self.original.kind(call)),
+            )
+        )  # fmt: skip
 
-    # ---- words ----
+    def _added(self, kind: str, weight: Weight, number: int, said: str) -> None:
+        call = self.port.all[number]
+        self._add(
+            Parting(
+                kind=kind, weight=weight, rank=self.rank, order=self._at, message=said, original=None,
+                port=self.port.site(call), module=self.port.module(call), operator=words.operator(self.port.kind(call)),
+            )
+        )  # fmt: skip
 
-    def _say(self, kind: str, weight: Weight, i: int, a: Call, b: Call, said: str, far: float | None = None) -> None:
-        site = self.port.site(b)
-        if self._new(kind, site):
-            details = [f"original: {_shown(self.original.kind(a))}", f"port:     {_shown(self.port.kind(b))}"]
-            self.partings.append(
-                Parting(
-                    kind=kind, weight=weight, rank=self.rank, order=i, message=said, original=self.original.site(a),
-                    port=site, module=self.original.module(a), operator=_operator(self.original.kind(a)), distance=far,
-                    details=details if "::" in self.original.kind(a).operator else [],
-                )
-            )  # fmt: skip
-
-    def _one_sided(self, kind: str, weight: Weight, call: Call, order: int, said: str, *, of_port: bool) -> None:
-        side = self.port if of_port else self.original
-        site = side.site(call)
-        there = site if of_port else self._in_the_port(site)
-        if self._new(kind, there):
-            self.partings.append(
-                Parting(
-                    kind=kind, weight=weight, rank=self.rank, order=order, message=said,
-                    original=None if of_port else site, port=there, module=side.module(call),
-                    operator=_operator(side.kind(call)), details=[],
-                )
-            )  # fmt: skip
-
-    def _in_the_port(self, site: Site) -> Site:
-        lines = self.port.lines
-        line = lines.port_of(site.file, site.line) if lines else site.line
-        return Site(file=site.file, line=line, function=site.function)
-
-    def _new(self, kind: str, site: Site) -> bool:
+    def _add(self, parting: Parting) -> None:
         """Once for each line: a loop says the same thing again and again."""
-        key = (kind, site.file, site.line)
-        fresh = key not in self._said
-        self._said.add(key)
-        return fresh
-
-
-def _split(side: Calls, numbers: list[int]) -> tuple[list[int], list[int]]:
-    marks = [n for n in numbers if side.is_mark(side.all[n])]
-    return marks, [n for n in numbers if not side.is_mark(side.all[n])]
+        site = parting.port or Site(file="", line=0, function="")
+        key = (parting.kind, site.file, site.line)
+        if key not in self._said:
+            self._said.add(key)
+            self.partings.append(parting)
 
 
 def _dtypes(kind: CallKind) -> list[str]:
@@ -228,27 +231,7 @@ def _made(side: Calls, numbers: list[int]) -> set[str]:
     return {d for k in kinds for d, _ in k.tensors[k.inputs :] or k.tensors if d.startswith(("float", "bfloat"))}
 
 
-def _counted(side: Calls, numbers: list[int]) -> str:
-    counts = Counter(_operator(side.kind(side.all[n])).removeprefix("aten::") for n in numbers)
-    most = [f"{name} ×{n}" if n > 1 else name for name, n in counts.most_common(4)]
-    return ", ".join(most) + (f" and {len(counts) - 4} other operators" if len(counts) > 4 else "")
-
-
-def _operator(kind: CallKind) -> str:
-    return kind.operator if "::" in kind.operator else ""
-
-
-def _shown(kind: CallKind) -> str:
-    tensors = [f"{dtype}{shape}" for dtype, shape in kind.tensors]
-    return f"{kind.operator} ({', '.join(tensors[: kind.inputs])}) → {', '.join(tensors[kind.inputs :]) or 'in place'}"
-
-
-def walk(original: Calls, port: Calls, rank: int) -> Walk:
-    """Lay the two runs of one rank side by side."""
-    return Walk(original, port, rank)
-
-
-def in_order(partings: list[Parting]) -> Iterator[Parting]:
+def in_order(partings: list[Parting]) -> list[Parting]:
     """Differences before notes; the first of the original first; what has no place in it last."""
     rank_of = {"differs": 0, "close": 1, "note": 2}
-    return iter(sorted(partings, key=lambda p: (rank_of[p.weight], p.order < 0, p.order, p.rank)))
+    return sorted(partings, key=lambda p: (rank_of[p.weight], p.order < 0, p.order, p.rank))

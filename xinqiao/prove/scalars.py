@@ -9,7 +9,7 @@ from math import isnan
 NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+(?:[eE][-+]?\d+)?|nan|inf)(?![\w.]*\d)")
 # Times, rates and sizes differ from run to run.
 _CLOCK_AFTER = re.compile(
-    r"\s*(?:[munµ]?s(?:ec(?:ond)?s?)?|min(?:utes?)?|h(?:ours?)?|[kKMGT]?i?B|it/s|[\w/]+/s(?:ec)?|\w+/(?:sec|second)|[kMG]?Hz|T?FLOPS?)\b"
+    r"\s*(?:(?:of|/)\s*[\d.]+\s*)?(?:[munµ]?s(?:ec(?:ond)?s?)?|min(?:utes?)?|h(?:ours?)?|[kKMGT]?i?B|it/s|[\w/]+/s(?:ec)?|\w+/(?:sec|second)|[kMG]?Hz|T?FLOPS?)\b"
 )
 _CLOCK_BEFORE = re.compile(
     r"(?i)(?:time|elapsed|eta|took|takes|speed|throughput|duration|latency|mem(?:ory)?|date|seconds|alloc\w*|reserved|peak|"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from xinqiao.record.schema import Parting, ProofRecord, Site
+from xinqiao.record.schema import Parting, ProofRecord, Side, Site
 
 SHOWN = 8
 _HEADS = {
@@ -21,12 +21,13 @@ def _lines(proof: ProofRecord) -> Iterator[str]:
     differing = [p for p in proof.partings if p.weight == "differs"]
     head = _HEADS[proof.verdict]
     yield f"{head}: {_place(differing[0])}: {differing[0].message}" if differing else head
-    yield f"  original on {_chip(proof.original.title, proof.original.virtual)}, port on {_chip(proof.port.title, proof.port.virtual)}"
-    yield (
-        f"  {proof.numbers_equal:,} of {proof.numbers:,} numbers read back, {proof.printed_equal:,} of {proof.printed:,} "
-        f"printed lines, {proof.calls_equal:,} of {proof.calls:,} calls in "
-        f"{proof.modules_equal:,} of {proof.modules:,} modules are the same"
-    )
+    yield f"  original on {_chip(proof.original)}, port on {_chip(proof.port)}"
+    counts = [
+        f"{proof.numbers_equal:,} of {proof.numbers:,} numbers read back",
+        f"{proof.printed_equal:,} of {proof.printed:,} printed lines",
+        f"{proof.calls_equal:,} of {proof.calls:,} calls in {proof.modules_equal:,} of {proof.modules:,} modules",
+    ]
+    yield f"  {', '.join(counts)} are the same"
     if proof.verdict == "close":
         yield f"  bound {proof.bound:.3g}: {proof.bound_reason}"
     for parting in [p for p in proof.partings if p.weight != "note"][:SHOWN]:
@@ -67,5 +68,5 @@ def _site(site: Site) -> str:
     return f"{site.file}:{site.line}" if site.line else site.function or "the run"
 
 
-def _chip(title: str, virtual: bool) -> str:  # noqa: FBT001
-    return f"a virtual {title}" if virtual else title
+def _chip(side: Side) -> str:
+    return f"a virtual {side.title}" if side.virtual else side.title
