@@ -192,7 +192,11 @@ class Walk:
 
     def _mark_added(self, number: int) -> None:
         name = self.port.kind(self.port.all[number]).operator
-        if words.kind_of(name) in ("autocast", "collective"):  # to wait or to read more often changes no answer
+        if words.kind_of(name) in (
+            "autocast",
+            "collective",
+            "gradient",
+        ):  # to wait or to read more often changes no answer
             self._added(words.kind_of(name), "differs", number, f"{words.what(name)} here, the original does not")
 
     # ---- what is said ----
