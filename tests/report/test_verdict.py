@@ -161,15 +161,17 @@ def test_two_proofs_are_refused():
         (
             proof(verdict="differs", partings=[parting()], unproven=[unproven()]),
             [port(occurrences=[NEEDS_YOU, occurrence(verdict="refused-by-chip"), occurrence()])],
-            ["Start at model.py:7: other values.", "2 places in the code need you.",
+            ["Start at model.py:7: other values. Everything before this call is the same: compare these two lines.", "2 places in the code need you.",
              "1 of the 4 statements that the port changed never ran: nothing is proven of it."
              " Run the program in a way that reaches it."],
         ),
-        (STOPPED, [], ["Start at train.py:12: the port stopped."]),
+        (STOPPED, [], ["Start at train.py:12: the port stopped."
+             " This line raised the error; port.log beside the record has everything that the program printed."]),
         (
             proof(verdict="differs", partings=[parting(kind="memory", original=None, port=None)]),
             [],
-            ["Start here: another amount of memory."],
+            ["Start here: another amount of memory."
+             " Compare who holds memory at the peak; a tensor may be kept, or kept in another precision."],
         ),
         (None, [port(occurrences=[])], ["Run the original and the port, and compare them:"]),
     ],

@@ -48,8 +48,7 @@ def place(site: Site | None) -> str:
 
 
 def _first(parting: Parting, language: Language) -> str:
-    where, what = place(parting.port or parting.original), kinds.name(parting.kind, language)
-    stop = say(language, "stop")
-    if where:
-        return say(language, "do_first", place=where, what=what + stop)
-    return say(language, "do_first_nowhere", what=what + stop)
+    where, what = place(parting.port or parting.original), kinds.name(parting.kind, language) + say(language, "stop")
+    said = say(language, "do_first", place=where, what=what) if where else say(language, "do_first_nowhere", what=what)
+    between = "" if language == "zh" else " "
+    return between.join(filter(None, [said, kinds.advice(parting.kind, language)]))
