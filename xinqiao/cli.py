@@ -152,24 +152,26 @@ def undo(directory: Path) -> None:
     metavar="DIR",
     help="Keep records, logs, proof and page.",
 )
+@click.option("--whole", is_flag=True, help="Where values part, run again and compare whole tensors.")
 @_format
 @click.argument("script", required=False, type=click.Path(path_type=Path))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def prove(script: Path | None, arguments: tuple[str, ...], ranks: int, form: str, **where: Any) -> None:
+def prove(script: Path | None, arguments: tuple[str, ...], ranks: int, form: str, **how: Any) -> None:
     """Run SCRIPT in ORIGINAL and in PORT and say whether they compute the same; or compare two records."""
     import xinqiao.prove as proofs
     from xinqiao.prove.show import text
     from xinqiao.record.files import PROOF
 
-    out = where["out"]
+    chip, from_chip, out = how.pop("chip"), how.pop("from_chip"), how["out"]
     if script is None:
-        proof = proofs.prove_files(where["original"], where["port"], out=out)
-    elif where["chip"] is None:
+        proof = proofs.prove_files(how["original"], how["port"], out=out)
+    elif chip is None:
         raise InputError("say which chip the port runs on: --chip NAME")
     else:
-        proof = proofs.prove(program=proofs.Program(script, list(arguments), ranks), **where)
+        chips = proofs.Chips(*filter(None, (chip, from_chip)))
+        proof = proofs.prove(program=proofs.Program(script, list(arguments), ranks), chips=chips, **how)
     if out:
-        _write_page([out] if script else [where["original"], where["port"], out / PROOF], out / "page.html", None)
+        _write_page([out] if script else [how["original"], how["port"], out / PROOF], out / "page.html", None)
     if form == "json":
         _print_json(proof)
     else:

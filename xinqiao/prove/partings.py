@@ -208,7 +208,7 @@ class Walk:
         )
         self._add(
             Parting(
-                kind=kind, weight=weight, rank=self.rank, order=pair.number, message=said,
+                kind=kind, weight=weight, rank=self.rank, order=pair.number, port_order=pair.port_number, message=said,
                 original=self.original.site(pair.original), port=self.port.site(pair.port),
                 module=self.original.module(pair.original), operator=words.operator(before), distance=far,
                 details=details if words.operator(before) else [],
