@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from xinqiao.errors import InputError
-from xinqiao.port import manifest, other_files
+from xinqiao.port import manifest
 from xinqiao.port.engine import Ported, port_source
 from xinqiao.port.facts import facts_of, together
+from xinqiao.port.files import is_looked_at, port_file
 from xinqiao.port.source import Source, parse
 from xinqiao.port.target import Target
 from xinqiao.port.words import WORTH_PARSING
@@ -127,16 +128,15 @@ def _analyse(project: Path, target: Target) -> Result:
             ported.append(Ported(file.path, [_unread(file.path, file.problem)]))
             continue
         lines += file.data.count(b"\n")
-        if not WORTH_PARSING.search(file.data):
-            continue
-        if file.path.endswith(".py"):
+        if not file.path.endswith(".py"):
+            ported.append(port_file(file.path, file.data, target))
+            if ported[-1].data is not None:
+                before[file.path] = file.data
+        elif WORTH_PARSING.search(file.data):
             source = _parsed(file, target, ported)
             if source is not None:
                 sources.append(source)
                 before[file.path] = file.data
-        else:
-            found = other_files.occurrences(file.path, file.data.decode("utf-8", "replace"))
-            ported.append(Ported(file.path, found))
     known = together(facts_of(s.tree) for s in sources)
     ported += [port_source(replace(s, project=known)) for s in sources]
     occurrences = sorted((o for p in ported for o in p.occurrences), key=lambda o: (o.file, o.line, o.column))
@@ -176,7 +176,7 @@ def _files(project: Path) -> Iterator[File]:
         for name in sorted(files):
             full = Path(folder, name)
             path = full.relative_to(project).as_posix()
-            if name == manifest.NAME or not (name.endswith(".py") or other_files.is_looked_at(path)):
+            if name == manifest.NAME or not (name.endswith(".py") or is_looked_at(path)):
                 continue
             if full.is_symlink():
                 continue  # its target is looked at where it lies
