@@ -124,12 +124,19 @@ def masked(code: str) -> tuple[str, list[tuple[int, int]]] | None:
             following = code.find("\n", end + 1)
             end = len(code) if following < 0 else following
         spans.append((start, end))
-        lines = code[start:end].split("\n")
-        hidden = "0" + "#" * (len(lines[0]) - 1)
-        out += [code[at:start], "\n".join([hidden, *("#" * len(line) for line in lines[1:])])]
+        out += [code[at:start], _constant(code[start:end])]
         at = end
     program = "".join([*out, code[at:]])
     return (program, spans) if _parses(program) else None
+
+
+def _constant(text: str) -> str:
+    """A constant as long as `text`, over as many lines, so that nothing can be inserted between them."""
+    written = "".join(c if c == "\n" else " " for c in text)
+    last = len(written.rstrip("\n")) - 1
+    if "\n" not in written[:last]:
+        return "0" + written[1:]
+    return f"(0{written[2:last]}){written[last + 1 :]}"
 
 
 def _parses(code: str) -> bool:

@@ -2,16 +2,20 @@
 
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import islice
 
 from xinqiao.port.engine import Ported
 from xinqiao.port.files import builds, configs, dockerfile, notebooks, requirements, shell
 from xinqiao.port.files.advice import OWN_MAKER, is_cudas_own, needs_you
+from xinqiao.port.files.known import known
 from xinqiao.port.files.text import NotReadable, Place, Text, finish, read
 from xinqiao.port.target import Target
 from xinqiao.port.words import BOUND
 
-MAX_BYTES = 5_000_000
-MAX_PLACES = 5_000  # more are data, not settings
+MAX_BYTES = 5_000_000  # of a notebook, which holds outputs, or a text
+MAX_SETTINGS = 500_000  # of a script or a configuration; what is longer is data
+MAX_PLACES = 3_000  # likewise
 Find = Callable[[Text], Iterator[Place]]
 
 _KINDS: tuple[tuple[str, str, Find], ...] = (  # the first pattern that fits a path's end decides: rule, how to read it
@@ -35,11 +39,22 @@ _COMPILED = tuple((re.compile(f"(?:{pattern})$", re.IGNORECASE), rule, find) for
 _LOCKED = re.compile(
     r"(?i)(^|/)((uv|poetry|pdm|pixi|pipfile)\.lock|conda-lock\.ya?ml|[^/]*package-lock\.json|pnpm-lock\.yaml)$"
 )
-_WORTH = re.compile(
-    rb"(?i)"
-    + BOUND.pattern.encode()
-    + rb"|gpu|fp8|float8|e[45]m[23]|float64|fp64|double|fp16|float16|bf16|torch|nsys|ncu"
-)
+_BOUND_WORDS = {word.replace(r"\b", "") for word in BOUND.pattern.split("|")}
+_OTHER_WORDS = {
+    "gpu",
+    "torch",
+    "nsys",
+    "ncu ",
+    "fp8",
+    "float8",
+    "e4m3",
+    "e5m2",
+    "fp64",
+    "float64",
+    "double",
+    "p16",
+    "t16",
+}
 _LOCK = "a lock file holds CUDA's packages: lock again after the port"
 
 
@@ -55,27 +70,35 @@ def _kind(path: str) -> tuple[str, Find] | None:
 def port_file(path: str, data: bytes, target: Target) -> Ported:
     """What becomes of a file that is not Python. A file without CUDA words costs one search."""
     kind = _kind(path)
-    if _LOCKED.search(path):
-        return _once(path, target, "requirements", _LOCK) if BOUND.search(data.decode("latin-1")) else Ported(path)
-    if kind is None or not _WORTH.search(data[:MAX_BYTES]):
+    if not _is_worth_reading(data) or not (kind or _LOCKED.search(path)):
         return Ported(path)
+    if kind is None or _LOCKED.search(path):
+        return _once(path, target, "requirements", _LOCK)
     rule, find = kind
-    if len(data) > MAX_BYTES:
+    if len(data) > (MAX_BYTES if rule in ("notebooks", "prose") else MAX_SETTINGS):
         return _once(path, target, rule, f"too large to be looked at ({len(data):,} bytes): it is left as it is")
     text = read(path, data, target)
     try:
-        found = list(find(text))
+        found = list(islice(find(text), MAX_PLACES + 1))
     except NotReadable as error:
-        return _once(path, target, rule, f"{error}; it is left as it is") if _bound(text) else Ported(path)
+        return _once(path, target, rule, f"{error}; it is left as it is") if BOUND.search(text.text) else Ported(path)
     if len(found) > MAX_PLACES:
-        return _once(
-            path, target, rule, f"{len(found):,} places with CUDA words: data rather than settings; look yourself"
-        )
+        reason = f"more than {MAX_PLACES:,} places with CUDA words: these are data; if they are settings, look yourself"
+        return _once(path, target, rule, reason)
     return finish(text, "builds" if rule == "prose" else rule, found)
 
 
-def _bound(text: Text) -> bool:
-    return bool(BOUND.search(text.text))
+def _is_worth_reading(data: bytes) -> bool:
+    """Whether a word is there that some rule looks for."""
+    plain = data.replace(b"\0", b"") if data[:2] in (b"\xff\xfe", b"\xfe\xff") else data
+    lower = plain.lower()
+    return any(word in lower for word in _words())
+
+
+@cache
+def _words() -> tuple[bytes, ...]:
+    words = {name.rstrip("*") for name in known().packages} | _BOUND_WORDS | _OTHER_WORDS
+    return tuple(w.encode() for w in sorted(words, key=len) if not any(o in w for o in words if o != w))
 
 
 def _once(path: str, target: Target, rule: str, reason: str) -> Ported:

@@ -55,7 +55,10 @@ def find(text: Text) -> Iterator[Place]:
         elif instruction.name in ("ENV", "RUN", "CMD", "ENTRYPOINT", "ARG", "HEALTHCHECK"):
             yield from _commands(instruction, text)
         elif instruction.name == "COPY" and (origin := _ORIGIN.search(written)) and images.is_for_cuda(origin[1]):
-            yield _plain(instruction, images.advice(origin[1], text.target) or _rest(text))
+            start, end = (instruction.start + at for at in origin.span(1))
+            advice = images.advice(origin[1], text.target) or _rest(text)
+            edits = (Edit(start, end, advice.text),) if advice.verdict == "rewritten" else ()
+            yield Place(start, end, advice.verdict, advice.reason, edits)
         elif is_bound(written):
             yield _plain(instruction, safe("a label") if instruction.name == "LABEL" else _rest(text))
 

@@ -91,12 +91,12 @@ def _python(program: Program, text: Text) -> Iterator[Place]:
     whole = Text(text.path, text.target, program.text, "utf-8", b"")
     at = _characters(code, ported)
     edits = [e for edit in ported.edits for e in program.edits(Edit(at[edit.start], at[edit.end], edit.text))]
-    for o in ported.occurrences:
+    for o in sorted(ported.occurrences, key=lambda o: o.verdict != "rewritten"):
         cell, start = program.cell_at(whole.offset(o.line, o.column))
         length = whole.offset(o.end_line, o.end_column) - whole.offset(o.line, o.column)
         begin, end = cell.span(start, start + length)
-        all_edits = tuple(edits) if o.verdict == "rewritten" else ()
-        yield Place(begin, end, o.verdict, f"{o.reason} (cell {cell.number})", all_edits, o.rule)
+        yield Place(begin, end, o.verdict, f"{o.reason} (cell {cell.number})", tuple(edits), o.rule)
+        edits = []  # one place brings them all, the header too
 
 
 def _characters(code: str, ported: Ported) -> dict[int, int]:
