@@ -131,6 +131,8 @@ def _argument(instruction: Instruction, written: str, text: Text) -> Place:
 def _commands(instruction: Instruction, text: Text) -> Iterator[Place]:
     written = text.text[instruction.start : instruction.end]
     try:
+        if not written.strip():
+            return
         if written.startswith("["):
             yield from _listed(instruction, text)
         elif instruction.name in ("ENV", "ARG") and "=" not in written.split()[0]:

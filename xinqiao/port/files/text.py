@@ -66,8 +66,7 @@ class Text:
 
     @cached_property
     def newline(self) -> str:
-        found = _NEWLINE.search(self.text)
-        return found[0] if found else "\n"
+        return "\r\n" if "\r\n" in self.text else "\n"
 
 
 def read(path: str, data: bytes, target: Target) -> Text:
