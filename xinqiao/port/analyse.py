@@ -8,8 +8,9 @@ from pathlib import Path
 
 from xinqiao.errors import InputError
 from xinqiao.port import manifest, other_files
+from xinqiao.port.collect import facts_of
 from xinqiao.port.engine import Ported, port_source
-from xinqiao.port.facts import facts_of, together
+from xinqiao.port.flow import together
 from xinqiao.port.source import Source, parse
 from xinqiao.port.target import Target
 from xinqiao.port.words import WORTH_PARSING
@@ -69,7 +70,7 @@ def analyse(project: Path, target: Target) -> Result:
         else:
             found = other_files.occurrences(file.path, file.data.decode("utf-8", "replace"))
             ported.append(Ported(file.path, found))
-    known = together(facts_of(s.tree) for s in sources)
+    known = together(facts_of(s) for s in sources)
     ported += [port_source(replace(s, project=known)) for s in sources]
     occurrences = sorted((o for p in ported for o in p.occurrences), key=lambda o: (o.file, o.line, o.column))
     record = PortRecord(
