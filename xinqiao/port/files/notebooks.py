@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from xinqiao.port.engine import Ported, port_source
-from xinqiao.port.facts import facts_of
 from xinqiao.port.files import variables
 from xinqiao.port.files.advice import ASK, SAME_DEVICE, Advice, needs_you
 from xinqiao.port.files.cells import Cell, cells_of, masked
@@ -85,9 +84,10 @@ def _python(program: Program, text: Text) -> Iterator[Place]:
     hidden = program.text.splitlines(keepends=True)
     hidden[:2] = [_COOKIE.sub("c0ding", line) if line.lstrip().startswith("#") else line for line in hidden[:2]]
     code = "".join(hidden).replace("\ufeff", " ")
-    source = parse(text.path, code.encode(), text.target)
-    source.project = facts_of(source.tree)
-    ported = port_source(source)
+    try:
+        ported = port_source(parse(text.path, code.encode(), text.target))
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise NotReadable(f"its cells together are not Python 3 ({error})") from error
     whole = Text(text.path, text.target, program.text, "utf-8", b"")
     at = _characters(code, ported)
     edits = [e for edit in ported.edits for e in program.edits(Edit(at[edit.start], at[edit.end], edit.text))]
