@@ -11,6 +11,7 @@ from xinqiao.port.target import Target
 from xinqiao.port.words import is_bound
 
 HERE = Path(__file__).parent
+COMMENT = re.compile(r"(^|\s)(#|//).*")
 BLOCK = re.compile(r"```([\w./-]+)\n(.*?)```", re.DOTALL)
 
 
@@ -58,6 +59,23 @@ def test_a_chip_that_keeps_cuda_needs_no_rewriting(style, name, texts):
     result = ported(name, texts[0], style=style, chip="nvidia-h100")
     assert result.data is None
     assert {o.verdict for o in result.occurrences} <= {"safe"}
+
+
+def everything():
+    """The first text of every section of every page."""
+    titles = ["rewrites", "rewrites in the vendor style", "stays", "needs-you", "refused"]
+    return [p for title in titles for p in sections(title)]
+
+
+@pytest.mark.parametrize("chip", ["ascend-910c", "kunlun-p800", "nvidia-h100"])
+@pytest.mark.parametrize("style", ["agnostic", "vendor"])
+@pytest.mark.parametrize(("name", "texts"), everything())
+def test_no_line_is_passed_over_in_silence(name, texts, style, chip):
+    """Every line with a CUDA word, comments apart, lies in a place with a verdict."""
+    places = ported(name, texts[0], style=style, chip=chip).occurrences
+    told = {line for o in places for line in range(o.line, o.end_line + 1)}
+    bound = {n for n, line in enumerate(texts[0].splitlines(), 1) if is_bound(COMMENT.sub("", line))}
+    assert bound <= told or any("left as it is" in o.reason for o in places)
 
 
 @pytest.mark.parametrize(("name", "texts"), sections("stays"))

@@ -176,6 +176,7 @@ LARGE = {  # a unit that is repeated up to the limit, between a beginning and an
     "magics.ipynb": (b'{"cells": [{"cell_type": "code", "source": "', b"!", b'\\ncuda"}]}'),
     "equals.ipynb": (b'{"cells": [{"cell_type": "code", "source": "', b"a = (", b'cuda"}]}'),
     "questions.ipynb": (b'{"cells": [{"cell_type": "code", "source": "', b"a? ", b'\\ncuda!"}]}'),
+    "calls.ipynb": (b'{"cells": [', b'{"cell_type": "code", "source": ["x.cuda()"]},' + b" " * 300, b'{"x": 1}]}'),
     "image.ipynb": (b'{"cells": [{"cell_type": "code", "source": "x.cuda()", "o": "', b"A" * 9, b'"}]}'),
 }
 

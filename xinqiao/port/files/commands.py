@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from xinqiao.port.files import settings, variables
-from xinqiao.port.files.advice import ASK, OWN_MAKER, SAME_DEVICE, Advice, is_cudas_own, needs_you
+from xinqiao.port.files.advice import ASK, OWN_MAKER, SAME_DEVICE, Advice, is_cudas_own, needs_you, safe
 from xinqiao.port.files.programs import WRAPPERS, Around, program_places
 from xinqiao.port.files.text import NotReadable, Place
 from xinqiao.port.files.tokens import Command, Word, scan
 from xinqiao.port.source import Edit
 from xinqiao.port.target import Target
 from xinqiao.port.words import BOUND, is_bound
+from xinqiao.record.schema import Verdict
 
 _RESERVED = {"if", "then", "else", "elif", "do", "while", "until", "!", "{", "time", "&&"}
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)\+?=")
@@ -53,8 +54,9 @@ def places(site: Site, start: int = 0, end: int | None = None) -> Iterator[Place
         yield from (_fitting(p, site) for p in _command(command, near, assigned, site))
     for begin, stop in script.documents:
         yield from _lines(begin, stop, site)
+    own = frozenset(c.words[-1].text for c in script.commands if c.after == "(" or c.words[0].text == "function")
     for command in script.commands:
-        yield from _leftovers(command, site)
+        yield from _leftovers(command, own, site)
 
 
 def _fitting(place: Place, site: Site) -> Place:
@@ -208,7 +210,7 @@ def _reads(word: Word, assigned: set[str], site: Site) -> Iterator[Place]:
             yield Place(start, end, "rewritten", advice.reason, (Edit(start, end, text),))
 
 
-def _leftovers(command: Command, site: Site) -> Iterator[Place]:
+def _leftovers(command: Command, own: frozenset[str], site: Site) -> Iterator[Place]:
     """Every CUDA word of a command; those in which something was found are left out later."""
     for word in command.words:
         if not is_bound(word.text):
@@ -217,7 +219,7 @@ def _leftovers(command: Command, site: Site) -> Iterator[Place]:
             at = word.start + match.start()
             begin = at - len(_token(site.text[max(word.start, at - _LONGEST) : at][::-1]))
             end = at + len(_token(site.text[at : min(word.end, at + _LONGEST)]))
-            yield _last(begin, end, word, site)
+            yield Place(begin, end, *_last(begin, end, word, own, site))
 
 
 def _token(text: str) -> str:
@@ -225,15 +227,17 @@ def _token(text: str) -> str:
     return found[0] if found else ""
 
 
-def _last(begin: int, end: int, word: Word, site: Site) -> Place:
+def _last(begin: int, end: int, word: Word, own: frozenset[str], site: Site) -> tuple[Verdict, str]:
     text = site.text[begin:end]
     if word.target or _FILE.search(text):
-        return Place(begin, end, "safe", "a file's name")
-    if "nvidia" in text.lower():
+        advice = safe("a file's name")
+    elif text in own or (site.text[max(begin - 2, 0) : begin].endswith(("$", "${")) and not variables.is_cudas(text)):
+        advice = safe("a name of your own")
+    elif "nvidia" in text.lower():
         advice = OWN_MAKER if is_cudas_own(site.target) else needs_you(_NVIDIAS)
     else:
-        advice = SAME_DEVICE if site.target.audit else needs_you(ASK)
-    return Place(begin, end, advice.verdict, advice.reason)
+        advice = settings.unsure(text, site.target)
+    return advice.verdict, advice.reason
 
 
 def _lines(begin: int, end: int, site: Site) -> Iterator[Place]:

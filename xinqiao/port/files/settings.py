@@ -47,10 +47,8 @@ def advice(keys: tuple[str, ...], value: str, target: Target) -> Advice | None:
         return safe("a text for people")
     if _DEVICE_VALUE.fullmatch(value) and _DEVICE_KEY.search(key):
         return _renamed(value, "the device", target)
-    if _BACKEND_VALUE.fullmatch(value) and (_BACKEND_KEY.search(key) or "nccl" in value):
-        return _renamed(value, "the back end", target) if _BACKEND_KEY.search(key) else _unsure(value, target)
-    if _DEVICE_VALUE.fullmatch(value):
-        return _unsure(value, target)
+    if _BACKEND_VALUE.fullmatch(value) and _BACKEND_KEY.search(key):
+        return _renamed(value, "the back end", target)
     if key == "image" and (found := images.advice(value, target)):
         return found
     return _rest(value, target) if is_bound(value) else OWN_KEY
@@ -65,7 +63,7 @@ def _rest(value: str, target: Target) -> Advice:
         return OWN_MAKER
     if "nvidia" in value.lower():
         return needs_you("NVIDIA's own package, image or tool: take the vendor's on this chip")
-    return SAME_DEVICE if target.audit else needs_you(ASK)
+    return unsure(value, target)
 
 
 def vendors_words(value: str, target: Target) -> str:
@@ -83,10 +81,14 @@ def _renamed(value: str, what: str, target: Target) -> Advice:
     return needs_you(f"{what} is written down: on this chip write {words}, or leave it out where the code asks PyTorch")
 
 
-def _unsure(value: str, target: Target) -> Advice:
+def unsure(value: str, target: Target) -> Advice:
+    """What becomes of a value that nothing is known of."""
     if target.audit:
         return SAME_DEVICE
-    return needs_you(f"this may name a device or a back end: if it does, write {vendors_words(value, target)} here")
+    if _DEVICE_VALUE.fullmatch(value) or _BACKEND_VALUE.fullmatch(value):
+        words = vendors_words(value, target)
+        return needs_you(f"this may name a device or a back end: if it does, write {words} on this chip")
+    return needs_you(ASK)
 
 
 def _special(key: str, value: str, target: Target) -> Advice | None:
