@@ -9,6 +9,7 @@ Source: none.
 """
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 
 from xinqiao.port.files.advice import ASK, OWN_MAKER, SAME_DEVICE, is_cudas_own, needs_you
@@ -16,11 +17,18 @@ from xinqiao.port.files.text import Place, Text
 from xinqiao.port.words import is_bound
 
 _COMMENT = re.compile(r"\s*(#(?!\s*(include|if|ifdef|ifndef|define|elif|pragma)\b)|//|\*)")
+_BLOCK = re.compile(r"/\*.*?(?:\*/|\Z)", re.DOTALL)
+_C = (".c", ".cc", ".cpp", ".cxx", ".h", ".hpp", ".hxx")
 _KERNEL = "a CUDA kernel: it needs a version for the chip, or one in PyTorch"
 
 
 def find(text: Text) -> Iterator[Place]:
+    comments = [m.span() for m in _BLOCK.finditer(text.text)] if text.path.endswith(_C) else []
+    ends = [end for _, end in comments]
     for begin, line in text.lines():
+        after = bisect_right(ends, begin)
+        if after < len(comments) and comments[after][0] <= begin + len(line) - len(line.lstrip()):
+            line = " " * (comments[after][1] - begin) + line[comments[after][1] - begin :]
         if not is_bound(line) or _COMMENT.match(line):
             continue
         if is_cudas_own(text.target):

@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 
 from xinqiao.port.files import settings, variables
 from xinqiao.port.files.advice import ASK, OWN_MAKER, SAME_DEVICE, Advice, is_cudas_own, needs_you, safe
-from xinqiao.port.files.programs import WRAPPERS, Around, program_places
+from xinqiao.port.files.programs import WRAPPERS, Around, program_places, tells_people
 from xinqiao.port.files.text import NotReadable, Place
 from xinqiao.port.files.tokens import Command, Word, scan
 from xinqiao.port.source import Edit
 from xinqiao.port.target import Target
 from xinqiao.port.words import BOUND, is_bound
-from xinqiao.record.schema import Verdict
 
 _RESERVED = {"if", "then", "else", "elif", "do", "while", "until", "!", "{", "time", "&&"}
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)\+?=")
@@ -94,8 +93,8 @@ def _command(command: Command, around: tuple[Command, Command], assigned: set[st
 def _assignment(word: Word, found: re.Match[str], command: Command, beside: set[str], site: Site) -> Iterator[Place]:
     name, begin = found[1], word.start + found.end()
     if not variables.is_cudas(name):
-        if name.endswith("PATH") and is_bound(word.text):
-            yield Place(word.start, word.end, "safe", "a folder that is not there does no harm in a list of folders")
+        if variables.is_path(name) and is_bound(word.text):
+            yield _place(word, variables.ON_A_PATH)
         else:
             yield from _setting((name,), begin, (word.start, word.end), site)
         return
@@ -212,6 +211,7 @@ def _reads(word: Word, assigned: set[str], site: Site) -> Iterator[Place]:
 
 def _leftovers(command: Command, own: frozenset[str], site: Site) -> Iterator[Place]:
     """Every CUDA word of a command; those in which something was found are left out later."""
+    said = safe("a message for people") if tells_people(command.words) else None
     for word in command.words:
         if not is_bound(word.text):
             continue
@@ -219,7 +219,8 @@ def _leftovers(command: Command, own: frozenset[str], site: Site) -> Iterator[Pl
             at = word.start + match.start()
             begin = at - len(_token(site.text[max(word.start, at - _LONGEST) : at][::-1]))
             end = at + len(_token(site.text[at : min(word.end, at + _LONGEST)]))
-            yield Place(begin, end, *_last(begin, end, word, own, site))
+            advice = said or _last(begin, end, word, own, site)
+            yield Place(begin, end, advice.verdict, advice.reason)
 
 
 def _token(text: str) -> str:
@@ -227,17 +228,15 @@ def _token(text: str) -> str:
     return found[0] if found else ""
 
 
-def _last(begin: int, end: int, word: Word, own: frozenset[str], site: Site) -> tuple[Verdict, str]:
+def _last(begin: int, end: int, word: Word, own: frozenset[str], site: Site) -> Advice:
     text = site.text[begin:end]
     if word.target or _FILE.search(text):
-        advice = safe("a file's name")
-    elif text in own or (site.text[max(begin - 2, 0) : begin].endswith(("$", "${")) and not variables.is_cudas(text)):
-        advice = safe("a name of your own")
-    elif "nvidia" in text.lower():
-        advice = OWN_MAKER if is_cudas_own(site.target) else needs_you(_NVIDIAS)
-    else:
-        advice = settings.unsure(text, site.target)
-    return advice.verdict, advice.reason
+        return safe("a file's name")
+    if text in own or (site.text[max(begin - 2, 0) : begin].endswith(("$", "${")) and not variables.is_cudas(text)):
+        return safe("a name of your own")
+    if "nvidia" in text.lower():
+        return OWN_MAKER if is_cudas_own(site.target) else needs_you(_NVIDIAS)
+    return settings.unsure(text, site.target)
 
 
 def _lines(begin: int, end: int, site: Site) -> Iterator[Place]:

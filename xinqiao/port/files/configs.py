@@ -71,6 +71,8 @@ def _scalar(s: Scalar, present: set[tuple[str, ...]], text: Text) -> Iterator[Pl
         yield from _variable(s, item[1], present, text)
     elif name == "name" and variables.is_cudas(s.value):
         yield from _advised(s, _named(s, text), text)
+    elif s.entry and variables.is_path(name) and is_bound(s.value):
+        yield from _advised(s, variables.ON_A_PATH, text)
     elif _is_requirement(s):
         yield from _advised(s, _requirement(s, text), text)
     elif _is_command(s) and (found := _command(s, text)) is not None:

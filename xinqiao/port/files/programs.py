@@ -21,6 +21,7 @@ _TOOLS = {
     **dict.fromkeys(("cuda-gdb", "cuda-memcheck", "compute-sanitizer"), "CUDA's debugger: take the vendor's"),
 }
 _INDEX_OPTIONS = ("-i", "-f", "--index-url", "--extra-index-url", "--find-links", "--index", "--default-index")
+_READERS = {"echo", "printf", "log", "info", "warn", "error", "die", "usage"}
 _SYSTEM = {"apt", "apt-get", "yum", "dnf", "apk", "aptitude", "zypper"}
 _GPUS = re.compile(r"--?(gres|gpus?|gpus-per-\w+|G)$")
 _CONTAINERS = {"docker", "podman", "nerdctl", "singularity", "apptainer"}
@@ -150,9 +151,14 @@ def _scheduled(words: list[Word], target: Target) -> Iterator[Place]:
             yield _at(word, OWN_MAKER if is_cudas_own(target) else needs_you(SCHEDULER))
 
 
+def tells_people(words: list[Word]) -> bool:
+    """Whether a command writes a message, and not into a file."""
+    return words[0].value in _READERS and all(not w.target or w.text.startswith("/dev/") for w in words)
+
+
 def _messages(words: list[Word], target: Target) -> Iterator[Place]:
-    if any(w.target and not w.text.startswith("/dev/") for w in words):
-        return  # it writes a file
+    if not tells_people(words):
+        return
     for word in words[1:]:
         if is_bound(word.text) and (word.text[0] == "'" or not re.search(r"[$`]", word.text)):
             yield _at(word, safe("a message for people"))
@@ -170,6 +176,6 @@ _FINDERS: tuple[tuple[set[str], Callable[[list[Word], Target], Iterator[Place]]]
     ({"module", "ml"}, _modules),
     (_CONTAINERS, _containers),
     ({"srun", "sbatch", "salloc", "sinteractive"}, _scheduled),
-    ({"echo", "printf", "log", "info", "warn", "error", "die", "usage"}, _messages),
+    (_READERS, _messages),
     ({"deepspeed"}, _deepspeed),
 )

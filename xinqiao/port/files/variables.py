@@ -6,6 +6,7 @@ from xinqiao.port.files.advice import SAME_DEVICE, Advice, needs_you, safe
 from xinqiao.port.files.known import known, look_up
 from xinqiao.port.target import Target
 
+ON_A_PATH = safe("a folder that is not there does no harm in a list of folders")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _CUDAS = re.compile(
     r"(CUDA|NCCL|NVIDIA|NVTE|CUBLAS|CUDNN|TRITON|TORCH_CUDA|TORCH_NCCL|PYTORCH_CUDA|NVCC)_[A-Z0-9_]+|NVCC"
@@ -15,6 +16,11 @@ _CUDAS = re.compile(
 def is_cudas(name: str) -> bool:
     """Whether CUDA, NCCL or PyTorch for CUDA reads an environment variable of this name."""
     return bool(_CUDAS.fullmatch(name))
+
+
+def is_path(name: str) -> bool:
+    """Whether a variable is a list of folders to look in."""
+    return name.endswith("PATH") and not is_cudas(name)
 
 
 def counterpart(name: str, target: Target) -> str | None:
