@@ -1,6 +1,7 @@
 """The command line: one command per verb. Parse, call, print; nothing else."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -139,17 +140,58 @@ def undo(directory: Path) -> None:
         click.echo(file)
 
 
+@main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
+@click.argument("original", type=click.Path(path_type=Path))
+@click.argument("port", type=click.Path(path_type=Path))
+@click.option("--chip", metavar="NAME", help="The chip that the port runs on.")
+@click.option("--from", "from_chip", metavar="NAME", help="The original's chip, if not NVIDIA's usual one.")
+@click.option("--ranks", type=click.IntRange(1, 64), default=1, help="Processes to start, as torchrun does.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Keep records, logs, proof and page.",
+)
+@_format
+@click.argument("script", required=False, type=click.Path(path_type=Path))
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def prove(script: Path | None, arguments: tuple[str, ...], ranks: int, form: str, **where: Any) -> None:
+    """Run SCRIPT in ORIGINAL and in PORT and say whether they compute the same; or compare two records."""
+    import xinqiao.prove as proofs
+    from xinqiao.prove.show import text
+    from xinqiao.record.files import PROOF
+
+    out = where["out"]
+    if script is None:
+        proof = proofs.prove_files(where["original"], where["port"], out=out)
+    elif where["chip"] is None:
+        raise InputError("say which chip the port runs on: --chip NAME")
+    else:
+        proof = proofs.prove(program=proofs.Program(script, list(arguments), ranks), **where)
+    if out:
+        _write_page([out] if script else [where["original"], where["port"], out / PROOF], out / "page.html", None)
+    if form == "json":
+        _print_json(proof)
+    else:
+        click.echo(text(proof))
+    sys.exit(FINDINGS if proof.verdict == "differs" else 0)
+
+
 @main.command()
 @click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="PAGE.html")
 @click.option("--lang", type=click.Choice(["en", "zh"]), help="Default: from the locale.")
 def report(records: tuple[Path, ...], out: Path, lang: Literal["en", "zh"] | None) -> None:
-    """One self-contained HTML page from the records of runs and ports."""
-    import xinqiao.report as reports
-    from xinqiao.record.files import read
-
-    reports.write([read(path) for path in records], out, lang or reports.default_language())
+    """One self-contained HTML page from the records of runs, ports and proofs, or from a folder of `prove --out`."""
+    _write_page(records, out, lang)
     click.echo(out)
+
+
+def _write_page(records: Sequence[Path], out: Path, lang: Literal["en", "zh"] | None) -> None:
+    import xinqiao.report as reports
+    from xinqiao.record.files import read_all
+
+    reports.write(read_all(records), out, lang or reports.default_language())
 
 
 def _print_json(value: Any) -> None:
