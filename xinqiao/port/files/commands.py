@@ -163,7 +163,7 @@ def _setting(keys: tuple[str, ...], begin: int, span: tuple[int, int], site: Sit
         value = ""
     advice = settings.advice(keys, value, site.target)
     if advice is not None:
-        start = begin + written.find(value)
+        start = begin + written.rfind(value)
         edits = (Edit(start, start + len(value), advice.text),) if advice.verdict == "rewritten" else ()
         yield Place(*span, advice.verdict, advice.reason, edits)
 

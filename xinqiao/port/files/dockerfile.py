@@ -23,8 +23,8 @@ from xinqiao.port.source import Edit
 from xinqiao.port.words import is_bound
 
 _BEGIN = re.compile(r"[ \t]*([A-Za-z]+)[ \t]+")
-_FROM = re.compile(r"(?:--\S+\s+)*(\S+)")
-_ORIGIN = re.compile(r"--from=(\S+)")
+_FROM = re.compile(r"(?:--\S+\s+)*([^\s\\]+)")
+_ORIGIN = re.compile(r"--from=([^\s\\]+)")
 _DOCUMENT = re.compile(r"<<-?[\"']?([A-Za-z_]\w*)[\"']?")
 _BASE = "BASE_IMAGE"
 
