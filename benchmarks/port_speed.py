@@ -40,10 +40,10 @@ def main() -> None:
         for _ in range(options.rounds):
             begun = time.perf_counter()
             record = check(Path(name), chip)
-            rates.append(record.lines / (time.perf_counter() - begun))
+            rates.append(record.summary.lines / (time.perf_counter() - begun))
     places = len(record.occurrences)
     print(
-        f"{record.lines} lines in {record.files} files, {places} places: "
+        f"{record.summary.lines} lines in {record.summary.files} files, {places} places: "
         f"{statistics.median(rates):,.0f} lines per second (target 20,000)"
     )
 

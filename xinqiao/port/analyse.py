@@ -1,4 +1,10 @@
-"""Read a project: find its files, learn what they know of each other, run the rules over them. Nothing is written."""
+"""Files that cannot be read are left as they are.
+
+What it does: reads a project, and reports once every file that is not Python 3, cannot be decoded or cannot be opened.
+Why: a file that nobody looked at may hold CUDA-bound code.
+Unsafe when: never seen.
+Source: Python's language reference, lexical analysis: encoding declarations.
+"""
 
 import os
 import time
@@ -6,11 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from xinqiao.errors import InputError
 from xinqiao.port import manifest, other_files
 from xinqiao.port.collect import facts_of
 from xinqiao.port.engine import Ported, port_source
 from xinqiao.port.flow import together
+from xinqiao.port.outcome import UNREAD, record_of
 from xinqiao.port.source import Source, parse
 from xinqiao.port.target import Target
 from xinqiao.port.words import WORTH_PARSING
@@ -24,6 +30,8 @@ NOT_OURS = {
     "venv",
     ".tox",
     "node_modules",
+    manifest.FOLDER,
+    manifest.PART,
     "__pycache__",
     ".mypy_cache",
     ".ruff_cache",
@@ -47,15 +55,14 @@ class Result:
 
 
 def analyse(project: Path, target: Target) -> Result:
-    if not project.is_dir():
-        raise InputError(f"{project}: no such folder; `xinqiao port PROJECT --chip NAME --out DIR`")
     begun = time.monotonic()
-    count, lines = 0, 0
+    lines = 0
+    paths: list[str] = []
     ported: list[Ported] = []
     sources: list[Source] = []
     before: dict[str, bytes] = {}
     for file in _files(project):
-        count += 1
+        paths.append(file.path)
         if file.data is None:
             ported.append(Ported(file.path, [_unread(file.path, file.problem)]))
             continue
@@ -72,17 +79,7 @@ def analyse(project: Path, target: Target) -> Result:
             ported.append(Ported(file.path, found))
     known = together(facts_of(s) for s in sources)
     ported += [port_source(replace(s, project=known)) for s in sources]
-    occurrences = sorted((o for p in ported for o in p.occurrences), key=lambda o: (o.file, o.line, o.column))
-    record = PortRecord(
-        chip=target.chip.name,
-        title=target.chip.title,
-        style=target.style,
-        files=count,
-        lines=lines,
-        changed=sum(p.data is not None for p in ported),
-        wall_seconds=time.monotonic() - begun,
-        occurrences=occurrences,
-    )
+    record = record_of(target, paths, ported, lines, time.monotonic() - begun)
     return Result(record, ported, before)
 
 
@@ -98,22 +95,29 @@ def _parsed(file: File, target: Target, ported: list[Ported]) -> Source | None:
 
 def _unread(path: str, reason: str) -> Occurrence:
     return Occurrence(
-        file=path, line=1, column=1, end_line=1, end_column=1, rule="files", verdict="needs-you", before="", after="",
+        file=path, line=1, column=1, end_line=1, end_column=1, rule=UNREAD, verdict="needs-you", before="", after="",
         reason=reason,
     )  # fmt: skip
 
 
 def _files(project: Path) -> Iterator[File]:
+    if not project.is_dir():
+        yield _read(project, project.name)
+        return
     for folder, names, files in os.walk(project):
         names[:] = sorted(n for n in names if n not in NOT_OURS and not n.endswith(".egg-info"))
         for name in sorted(files):
             full = Path(folder, name)
             path = full.relative_to(project).as_posix()
-            if name == manifest.NAME or not (name.endswith(".py") or other_files.is_looked_at(path)):
+            if not (name.endswith(".py") or other_files.is_looked_at(path)):
                 continue
             if full.is_symlink():
                 continue  # its target is looked at where it lies
-            try:
-                yield File(path, full.read_bytes())
-            except OSError as error:
-                yield File(path, None, f"cannot be read ({error.strerror})")
+            yield _read(full, path)
+
+
+def _read(full: Path, path: str) -> File:
+    try:
+        return File(path, full.read_bytes())
+    except OSError as error:
+        return File(path, None, f"cannot be read ({error.strerror})")
