@@ -168,7 +168,7 @@ def rules(name: str | None, form: str) -> None:
 @click.argument("original", type=click.Path(path_type=Path))
 @click.argument("port", type=click.Path(path_type=Path))
 @click.option("--chip", metavar="NAME", help="The chip that the port runs on.")
-@click.option("--from", "from_chip", default="nvidia-h200", metavar="NAME", help="The chip that the original runs on.")
+@click.option("--from", "from_chip", metavar="NAME", help="The original's chip, if not NVIDIA's usual one.")
 @click.option("--ranks", type=click.IntRange(1, 64), default=1, help="Processes to start, as torchrun does.")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="DIR", help="Keep the records of both runs, and the proof."

@@ -8,20 +8,27 @@ Source: Python's language reference, lexical analysis: encoding declarations.
 
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from xinqiao.port import manifest, other_files
 from xinqiao.port.collect import facts_of
 from xinqiao.port.engine import Ported, port_source
+from xinqiao.port.facts import Facts
 from xinqiao.port.flow import together
+from xinqiao.port.known import Known
 from xinqiao.port.outcome import UNREAD, record_of
-from xinqiao.port.source import Source, parse
+from xinqiao.port.source import parse
+from xinqiao.port.spread import spread
 from xinqiao.port.target import Target
-from xinqiao.port.words import WORTH_PARSING
+from xinqiao.port.words import WORTH_KNOWING, WORTH_PARSING
 from xinqiao.record.schema import Occurrence, PortRecord
 
+TOO_LARGE = 2_000_000  # bytes of one file
+# ValueError: undecodable, or a NUL. MemoryError: Python's parser has no room left on its stack.
+_NOT_READABLE = (SyntaxError, ValueError, LookupError, RecursionError, MemoryError)
 NOT_OURS = {
     ".git",
     ".hg",
@@ -55,42 +62,60 @@ class Result:
 
 
 def analyse(project: Path, target: Target) -> Result:
+    """Every CUDA-bound place, with what a port writes instead."""
     begun = time.monotonic()
-    lines = 0
-    paths: list[str] = []
-    ported: list[Ported] = []
-    sources: list[Source] = []
-    before: dict[str, bytes] = {}
-    for file in _files(project):
-        paths.append(file.path)
-        if file.data is None:
-            ported.append(Ported(file.path, [_unread(file.path, file.problem)]))
-            continue
-        lines += file.data.count(b"\n")
-        if not WORTH_PARSING.search(file.data):
-            continue
-        if file.path.endswith(".py"):
-            source = _parsed(file, target, ported)
-            if source is not None:
-                sources.append(source)
-                before[file.path] = file.data
-        else:
-            found = other_files.occurrences(file.path, file.data.decode("utf-8", "replace"))
-            ported.append(Ported(file.path, found))
-    known = together(facts_of(s) for s in sources)
-    ported += [port_source(replace(s, project=known)) for s in sources]
-    record = record_of(target, paths, ported, lines, time.monotonic() - begun)
-    return Result(record, ported, before)
+    files = list(_files(project))
+    python = [f for f in files if f.path.endswith(".py") and f.data is not None]
+    size = sum(len(f.data or b"") for f in python)
+    telling = [f for f in python if WORTH_KNOWING.search(f.data or b"")]
+    known = together(f for f in spread(partial(_facts, target), telling, size) if f is not None)
+    bound = [f for f in python if WORTH_PARSING.search(f.data or b"")]
+    ported = spread(partial(_ported, known, target), bound, size) + list(_others(files))
+    lines = sum(f.data.count(b"\n") for f in files if f.data is not None)
+    record = record_of(target, (f.path for f in files), ported, lines, time.monotonic() - begun)
+    changed = {p.path for p in ported if p.data is not None}
+    return Result(record, ported, {f.path: f.data for f in files if f.data is not None and f.path in changed})
 
 
-def _parsed(file: File, target: Target, ported: list[Ported]) -> Source | None:
+def _facts(target: Target, file: File) -> Facts | None:
+    """None for what is not Python 3; the second look says so."""
     assert file.data is not None
-    try:
-        return parse(file.path, file.data, target)
-    except (SyntaxError, ValueError, RecursionError, LookupError) as error:  # ValueError: undecodable, or a NUL
-        where = f"line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else str(error)
-        ported.append(Ported(file.path, [_unread(file.path, f"not Python 3 ({where}); it is left as it is")]))
+    if len(file.data) > TOO_LARGE:
         return None
+    try:
+        source = parse(file.path, file.data, target)
+    except _NOT_READABLE:
+        return None
+    try:
+        return facts_of(source)
+    except RecursionError:
+        return None
+
+
+def _ported(known: Known, target: Target, file: File) -> Ported:
+    assert file.data is not None
+    if len(file.data) > TOO_LARGE:
+        reason = f"over {TOO_LARGE // 1_000_000} MB, most likely generated: port what generates it; it is left as it is"
+        return Ported(file.path, [_unread(file.path, reason)])
+    try:
+        source = parse(file.path, file.data, target)
+    except _NOT_READABLE as error:
+        where = f"line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else str(error)
+        return Ported(file.path, [_unread(file.path, f"not Python 3 ({where}); it is left as it is")])
+    source.project = known
+    try:
+        return port_source(source)
+    except RecursionError:
+        return Ported(file.path, [_unread(file.path, "nested too deeply to be read; it is left as it is")])
+
+
+def _others(files: Iterable[File]) -> Iterator[Ported]:
+    for file in files:
+        if file.data is None:
+            yield Ported(file.path, [_unread(file.path, file.problem)])
+        elif not file.path.endswith(".py") and WORTH_PARSING.search(file.data):
+            found = other_files.occurrences(file.path, file.data.decode("utf-8", "replace"))
+            yield Ported(file.path, found)
 
 
 def _unread(path: str, reason: str) -> Occurrence:

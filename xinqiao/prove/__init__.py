@@ -5,6 +5,7 @@ import time
 from contextlib import nullcontext
 from pathlib import Path
 
+from xinqiao.chips.catalog import ORIGIN
 from xinqiao.errors import InputError
 from xinqiao.prove.lines import Lines
 from xinqiao.prove.proof import prove_records
@@ -16,11 +17,12 @@ __all__ = ["Program", "prove", "prove_files"]
 
 
 def prove(
-    original: Path, port: Path, program: Program, *, chip: str, from_chip: str = "nvidia-h200", out: Path | None = None
+    original: Path, port: Path, program: Program, *, chip: str, from_chip: str | None = None, out: Path | None = None
 ) -> ProofRecord:
     """Run the original on a virtual `from_chip` and the port on `chip`, and compare.
 
-    out   a folder for the records and logs of both runs; None: they are not kept
+    from_chip   None: the one that code usually comes from
+    out         a folder for the records and logs of both runs; None: they are not kept
     InputError where a folder or the script is missing, or the original itself fails.
     """
     begun = time.monotonic()
@@ -35,7 +37,7 @@ def prove(
         folder = Path(name).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         files = [folder / name for name in ("original.json", "port.json")]
-        before = run(Tree(original, from_chip, files[0]), program)
+        before = run(Tree(original, from_chip or ORIGIN, files[0]), program)
         failed = next((r for r in before if r.exit_code), None)
         if failed is not None:
             failure = failed.evidence.failure if failed.evidence else None

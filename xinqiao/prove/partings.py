@@ -71,7 +71,8 @@ class Walk:
         self.calls += 1
         before, after = self.original.kind(pair.original), self.port.kind(pair.port)
         if _dtypes(before) != _dtypes(after):
-            self._both("dtype", "differs", pair, words.dtypes(before, after))
+            weight: Weight = "note" if _one_number(before) else "differs"
+            self._both("dtype", weight, pair, words.dtypes(before, after))
         elif before.tensors != after.tensors:
             self._both("shape", "differs", pair, "has other shapes than the original")
         elif pair.original.hash != pair.port.hash:
@@ -158,8 +159,9 @@ class Walk:
             else:
                 self._both("dtype", "differs", pair, said)
         elif lost:
+            conversions = all(self._converts_one_number(i) for i in lost)
             said = f"does not do on the device what the original does: {words.counted(self.original, lost)}"
-            self._lost("missing", lost[0], said)
+            self._lost("missing", lost[0], said, "note" if conversions else "differs")
         elif added:
             through_host = any(self.port.all[j].flags & (FROM_HOST | TO_HOST) for j in added)
             kind: tuple[str, Weight] = ("host", "differs") if through_host else ("extra", "note")
@@ -191,13 +193,18 @@ class Walk:
             )
         )  # fmt: skip
 
-    def _lost(self, kind: str, number: int, said: str) -> None:
+    def _converts_one_number(self, number: int) -> bool:
+        call = self.original.all[number]
+        kind = self.original.kind(call)
+        return kind.operator == "aten::copy_" and _one_number(kind) and not call.flags & (FROM_HOST | TO_HOST)
+
+    def _lost(self, kind: str, number: int, said: str, weight: Weight = "differs") -> None:
         call = self.original.all[number]
         site = self.original.site(call)
         line = self.port.lines.port_of(site.file, site.line) if self.port.lines else site.line
         self._add(
             Parting(
-                kind=kind, weight="differs", rank=self.rank, order=number, message=said, original=site,
+                kind=kind, weight=weight, rank=self.rank, order=number, message=said, original=site,
                 port=Site(file=site.file, line=line, function=site.function), module=self.original.module(call),
                 operator=words.operator(self.original.kind(call)),
             )
@@ -225,6 +232,11 @@ def _dtypes(kind: CallKind) -> list[str]:
     return [dtype for dtype, _ in kind.tensors]
 
 
+def _one_number(kind: CallKind) -> bool:
+    """Of such a call the dtype matters only through its value, and what is computed with it shows that."""
+    return all(not shape or shape == [1] for _, shape in kind.tensors)
+
+
 def _made(side: Calls, numbers: list[int]) -> set[str]:
     """Floating dtypes of what some calls computed."""
     kinds = (side.kind(side.all[n]) for n in numbers)
@@ -232,6 +244,8 @@ def _made(side: Calls, numbers: list[int]) -> set[str]:
 
 
 def in_order(partings: list[Parting]) -> list[Parting]:
-    """Differences before notes; the first of the original first; what has no place in it last."""
-    rank_of = {"differs": 0, "close": 1, "note": 2}
-    return sorted(partings, key=lambda p: (rank_of[p.weight], p.order < 0, p.order, p.rank))
+    """Differences before notes; the first of the original first; each once for all ranks."""
+    weights = {"differs": 0, "close": 1, "note": 2}
+    ordered = sorted(partings, key=lambda p: (weights[p.weight], p.order < 0, p.order, p.rank))
+    once = {(p.kind, p.weight, p.message, p.port and (p.port.file, p.port.line)): p for p in reversed(ordered)}
+    return list(reversed(once.values()))
