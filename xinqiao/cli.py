@@ -98,7 +98,10 @@ def run(script: Path, arguments: tuple[str, ...], ranks: int, **options: Any) ->
     "--style", type=click.Choice(["agnostic", "vendor"]), default="agnostic", help="Code for any device, or the chip's."
 )
 @click.option("--risky", is_flag=True, help="Also make the rewrites that are right in most programs, not in all.")
-@click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
+@click.option("--force", is_flag=True, help="Write into a folder that is not empty, or over uncommitted changes.")
+@click.option("--dependencies", is_flag=True, help="Also look at the installed packages that the project imports.")
+@click.option("--patch", multiple=True, metavar="PACKAGE", help="Put a ported copy of it into the project.")
+@click.option("--translate", multiple=True, metavar="PACKAGE", help="Translate it when it is imported.")
 @click.option("--format", "form", type=click.Choice(["human", "json", "sarif"]), default="human", help="How to print.")
 def port(
     project: Path,
@@ -119,12 +122,17 @@ def port(
     from xinqiao.record.files import write
 
     target = ports.Target(catalog.load(chip), how.pop("style"), how.pop("risky"))
+    wanted = ports.Packages(how.pop("patch"), how.pop("translate"))
+    packages = wanted if how.pop("dependencies") or wanted != ports.Packages() else None
     if mode and (how["out"] or how["in_place"]):
         raise InputError(f"--{mode} writes nothing: leave --out and --in-place away")
     if mode == "diff":
-        click.echo(ports.diff(project, target), nl=False)
+        click.echo(ports.diff(project, target, packages), nl=False)
         return
-    found = ports.check(project, target) if mode == "check" else ports.port(project, target, **how)
+    if mode == "check":
+        found = ports.check(project, target, packages)
+    else:
+        found = ports.port(project, target, packages=packages, **how)
     if record:
         write(found, record)
     if form == "json":

@@ -26,6 +26,7 @@ from xinqiao.port.target import Target
 from xinqiao.port.words import WORTH_KNOWING, WORTH_PARSING
 from xinqiao.record.schema import Occurrence, PortRecord
 
+GENERATED = b'"""Written by `xinqiao port'  # how a file begins that a port adds: it is right as it is
 TOO_LARGE = 2_000_000  # bytes of one file
 # ValueError: undecodable, or a NUL. MemoryError: Python's parser has no room left on its stack.
 _NOT_READABLE = (SyntaxError, ValueError, LookupError, RecursionError, MemoryError)
@@ -69,7 +70,7 @@ def analyse(project: Path, target: Target) -> Result:
     size = sum(len(f.data or b"") for f in python)
     telling = [f for f in python if WORTH_KNOWING.search(f.data or b"")]
     known = together(f for f in spread(partial(_facts, target), telling, size) if f is not None)
-    bound = [f for f in python if WORTH_PARSING.search(f.data or b"")]
+    bound = [f for f in python if WORTH_PARSING.search(f.data or b"") and not (f.data or b"").startswith(GENERATED)]
     ported = spread(partial(_ported, known, target), bound, size) + list(_others(files))
     lines = sum(f.data.count(b"\n") for f in files if f.data is not None)
     record = record_of(target, (f.path for f in files), ported, lines, time.monotonic() - begun)

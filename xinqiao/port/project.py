@@ -8,34 +8,47 @@ from xinqiao.errors import InputError
 from xinqiao.port import commit, manifest, safe
 from xinqiao.port.analyse import NOT_OURS, Result, analyse
 from xinqiao.port.commit import Change
+from xinqiao.port.dependencies import Packages, audit
 from xinqiao.port.pages import source_of
 from xinqiao.port.patch import unified
 from xinqiao.port.target import Target
 from xinqiao.record.schema import PortRecord
 
 
-def check(project: Path, target: Target) -> PortRecord:
-    """Every CUDA-bound place of a project, and what a port would do with it; nothing is written."""
-    return _analysed(project, target).record
+def check(project: Path, target: Target, packages: Packages | None = None) -> PortRecord:
+    """Every CUDA-bound place of a project, and what a port would do with it; nothing is written.
+
+    packages    look at the installed packages that it imports, too
+    """
+    return _analysed(project, target, packages).record
 
 
-def diff(project: Path, target: Target) -> bytes:
+def diff(project: Path, target: Target, packages: Packages | None = None) -> bytes:
     """What a port would change, as a unified diff that `git apply` takes; nothing is written."""
-    changes = _changes(_analysed(project, target))
+    changes = _changes(_analysed(project, target, packages))
     return b"".join(unified(path, c.before, c.after or b"") for path, c in sorted(changes.items()))
 
 
-def port(project: Path, target: Target, out: Path | None, *, in_place: bool = False, force: bool = False) -> PortRecord:
+def port(
+    project: Path,
+    target: Target,
+    out: Path | None,
+    *,
+    in_place: bool = False,
+    force: bool = False,
+    packages: Packages | None = None,
+) -> PortRecord:
     """Write the ported project to `out`, or rewrite it in place; either can be taken back by `undo`.
 
-    force   write into a folder that is not empty, or over changes that are not committed
+    packages    look at the installed packages that it imports, too
+    force       write into a folder that is not empty, or over changes that are not committed
     """
     if (out is None) == (not in_place):
         raise InputError("say where the port goes: --out DIR, or --in-place")
     _check_there(project)
     if out is not None:
         safe.check_out(project, out, force=force)
-    result = _analysed(project, target)
+    result = _analysed(project, target, packages)
     write(project, result, out, target, force=force)
     return result.record
 
@@ -69,10 +82,13 @@ def undo(place: Path) -> list[str]:
     return names
 
 
-def _analysed(project: Path, target: Target) -> Result:
+def _analysed(project: Path, target: Target, packages: Packages | None) -> Result:
     _check_there(project)
     result = analyse(project, target)
-    for o in result.record.occurrences:
+    record = result.record
+    if packages is not None:
+        audit(project, list(_all_files(project)), result, target, packages)
+    for o in (*record.occurrences, *(o for d in record.dependencies or () for o in d.occurrences)):
         o.source = source_of(o.rule)
     return result
 

@@ -88,8 +88,8 @@ def _dependency(d: Dependency) -> list[str]:
     if d.choice:
         done = {"patch": "a ported copy of it is in the project", "translate": "it is translated when it is imported"}
         return [*lines, f"    {done[d.choice]}"]
-    if d.newer:
-        lines.append(f"    {d.newer}")
+    if d.known:
+        lines.append(f"    {d.known}")
     lines.append(f"    --patch {d.package}: a ported copy goes into the project, where Python finds it first")
     lines.append(f"    --translate {d.package}: its own calls of torch.cuda are translated when it is imported")
     return lines

@@ -213,7 +213,7 @@ class Dependency(Struct, forbid_unknown_fields=True, kw_only=True):
     version: str
     modules: list[str]  # as it is imported: 'sklearn'
     choice: Literal["", "patch", "translate"]  # what this port does about it
-    newer: str  # the version that runs on any device, where one is known; '' where none is
+    known: str  # what is known of its versions on this chip, with the source; '' where nothing is
     occurrences: list[Occurrence]  # `file` begins with the module
     summary: Summary
 
