@@ -90,6 +90,8 @@ def _dependency(d: Dependency) -> list[str]:
         return [*lines, f"    {done[d.choice]}"]
     if d.known:
         lines.append(f"    {d.known}")
+    if not d.summary.rewritten:
+        return lines  # a copy or a translation would change nothing
     lines.append(f"    --patch {d.package}: a ported copy goes into the project, where Python finds it first")
     lines.append(f"    --translate {d.package}: its own calls of torch.cuda are translated when it is imported")
     return lines
