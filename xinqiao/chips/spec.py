@@ -83,6 +83,7 @@ class Software(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Platform(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the vendor calls the things around PyTorch. '' or a missing key: not known."""
 
+    native: bool = False  # it is CUDA itself: nothing differs
     visible_devices: str = ""  # the environment variable that CUDA_VISIBLE_DEVICES is for NVIDIA
     monitor: str = ""  # the command that nvidia-smi is for NVIDIA: 'npu-smi info'
     requirement: str = ""  # what pip installs beside torch: 'torch-npu'
