@@ -27,8 +27,8 @@ def sections(kind):
     return found
 
 
-def ported(text, *, chip="ascend-910c", style="agnostic"):
-    return port_source(parse("x.py", text.encode(), Target(catalog.load(chip), style)))
+def ported(text, *, chip="ascend-910c", style="agnostic", risky=False):
+    return port_source(parse("x.py", text.encode(), Target(catalog.load(chip), style, risky)))
 
 
 def after(text, **target):
@@ -54,6 +54,13 @@ def test_in_the_vendors_words(blocks):
     before, expected = blocks
     assert after(before, style="vendor") == expected
     assert ported(expected, style="vendor").data is None
+
+
+@pytest.mark.parametrize("blocks", sections("risky"))
+def test_only_with_risky(blocks):
+    before, expected = blocks
+    assert ported(before).data is None
+    assert after(before, risky=True) == expected
 
 
 @pytest.mark.parametrize("blocks", sections("stays"))

@@ -3,6 +3,7 @@
 import ast
 
 from xinqiao.port.cuda_names import RENAMED, SUBMODULES
+from xinqiao.port.rule import Finding
 from xinqiao.port.source import Source
 
 CUDA = "torch.cuda"
@@ -42,3 +43,10 @@ def call_of(node: ast.AST, source: Source) -> ast.Call | None:
     """The call whose function this is."""
     parent = source.parent(node)
     return parent if isinstance(parent, ast.Call) and parent.func is node else None
+
+
+def ask(node: ast.AST, reason: str, source: Source) -> Finding:
+    """A place that needs a person, except on a chip that PyTorch knows as 'cuda'."""
+    if source.target.audit:
+        return Finding(node, "safe", "this chip's PyTorch device is 'cuda'")
+    return Finding(node, "needs-you", reason)
