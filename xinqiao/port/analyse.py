@@ -85,8 +85,12 @@ def _facts(target: Target, file: File) -> Facts | None:
     if len(file.data) > TOO_LARGE:
         return None
     try:
-        return facts_of(parse(file.path, file.data, target))
+        source = parse(file.path, file.data, target)
     except _NOT_READABLE:
+        return None
+    try:
+        return facts_of(source)
+    except RecursionError:
         return None
 
 
@@ -97,13 +101,14 @@ def _ported(known: Known, target: Target, file: File) -> Ported:
         return Ported(file.path, [_unread(file.path, reason)])
     try:
         source = parse(file.path, file.data, target)
-        source.project = known
-        return port_source(source)
-    except RecursionError:
-        return Ported(file.path, [_unread(file.path, "nested too deeply to be read; it is left as it is")])
     except _NOT_READABLE as error:
         where = f"line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else str(error)
         return Ported(file.path, [_unread(file.path, f"not Python 3 ({where}); it is left as it is")])
+    source.project = known
+    try:
+        return port_source(source)
+    except RecursionError:
+        return Ported(file.path, [_unread(file.path, "nested too deeply to be read; it is left as it is")])
 
 
 def _others(files: Iterable[File]) -> Iterator[Ported]:
