@@ -90,6 +90,7 @@ class Platform(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     image: str = ""  # a public container image to start from
     environment: dict[str, str] = {}  # CUDA's and NCCL's variable → the vendor's; '': the vendor needs none
     modules: dict[str, str] = {}  # a CUDA-only Python package → the vendor's counterpart
+    inductor: str = ""  # what torch.compile's Inductor writes kernels with there: 'triton-ascend'
     module: tuple[str, ...] = ()  # names of torch.cuda that the device's own module has too; (): not known
     functions: dict[str, str] = {}  # 'torch.cuda.CUDAGraph' → the vendor's 'torch.npu.NPUGraph'; '': it has none
     source: str = ""

@@ -18,7 +18,7 @@ import ast
 from collections.abc import Iterator
 
 from xinqiao.port.cuda_names import ASK, COMMON, DEFAULT_STEP, OTHER_RULES, PORTABLE, SAFE, TYPED
-from xinqiao.port.cuda_uses import CUDA, call_of, is_written_to, part_of
+from xinqiao.port.cuda_uses import CUDA, ask, call_of, is_guarded, is_written_to, part_of
 from xinqiao.port.dialect import ACCELERATOR, MODULE, module, portable, vendors_own
 from xinqiao.port.rule import Finding, replace, rule
 from xinqiao.port.source import Edit, Source
@@ -36,14 +36,16 @@ def use(node: ast.AST, source: Source) -> Iterator[Finding]:
     part = part_of(node, source)
     if part is None or part.split(".")[0] in OTHER_RULES or part in TYPED:
         return
-    if is_written_to(node, source):
-        yield Finding(node, "needs-you", f"{_full(part)} is replaced here; do the same for the device's own module")
+    if is_guarded(node, source):
+        yield Finding(node, "safe", "it runs only where the accelerator is CUDA")
+    elif is_written_to(node, source):
+        yield ask(node, f"{_full(part)} is replaced here; do the same for the device's own module", source)
     elif part in PORTABLE:
         yield _portable(node, part, source)
     elif part in ("get_device_capability", "get_device_properties") and _is_about_nvidia(node, source):
         yield _capability(node, part, source)
     elif part == "is_bf16_supported" and (call := call_of(node, source)) and (call.args or call.keywords):
-        yield Finding(node, "needs-you", "only torch.cuda's takes an argument: write it without")
+        yield ask(node, "only torch.cuda's takes an argument: write it without", source)
     elif not part or has(part, source):
         edit = replace(source, node, module(part, source))
         yield Finding(node, "rewritten", _MODULE_HAS, (edit,), (ACCELERATOR, MODULE))
@@ -60,7 +62,7 @@ def version(node: ast.AST, source: Source) -> Iterator[Finding]:
     parent = source.parent(node)
     if isinstance(parent, ast.Attribute | ast.Subscript) or is_written_to(node, source):
         reason = "it is None where PyTorch is not built for CUDA: guard it by `if torch.version.cuda`"
-        yield Finding(node, "needs-you", reason)
+        yield ask(node, reason, source)
     else:
         yield Finding(node, "safe", "it is None where PyTorch is not built for CUDA, as on a CPU")
 

@@ -15,7 +15,7 @@ import ast
 from collections.abc import Iterator
 
 from xinqiao.port.cuda_names import OTHER_RULES
-from xinqiao.port.cuda_uses import CUDA, ask, is_written_to, part_of
+from xinqiao.port.cuda_uses import CUDA, ask, is_guarded, is_written_to, part_of
 from xinqiao.port.dialect import ACCELERATOR, MODULE, module, vendors_own
 from xinqiao.port.rule import Finding, replace, rule
 from xinqiao.port.source import Source
@@ -35,7 +35,9 @@ def use(node: ast.AST, source: Source) -> Iterator[Finding]:
     name = part.removeprefix("graphs.")
     own = vendors_own(f"{CUDA}.{name}", source)
     known = name in source.target.chip.platform.module
-    if is_written_to(node, source):
+    if is_guarded(node, source):
+        yield Finding(node, "safe", "it runs only where the accelerator is CUDA")
+    elif is_written_to(node, source):
         yield ask(node, f"{CUDA}.{name} is replaced here; do the same for the device's own module", source)
     elif source.target.style == "vendor" and own:
         yield Finding(node, "rewritten", "the vendor's name for it", (replace(source, node, own),), ("torch",))
