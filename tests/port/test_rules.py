@@ -85,6 +85,17 @@ def test_needs_you(blocks):
     assert all(o.reason for o in result.occurrences)
 
 
+@pytest.mark.parametrize("blocks", sections("refused"))
+def test_refused(blocks):
+    """Every line that is not set-up is refused by the chip, with a source."""
+    [text] = blocks
+    found = [o for o in ported(text).occurrences if o.verdict == "refused-by-chip"]
+    assert {o.line for o in found} == {
+        n for n, line in enumerate(text.splitlines(), 1) if line and not SET_UP.match(line)
+    }
+    assert all("http" in o.reason or "docs" in o.reason for o in found)
+
+
 @pytest.mark.parametrize("blocks", [*sections("rewrites"), *sections("stays"), *sections("needs-you")])
 def test_output_compiles(blocks):
     ast.parse(after(blocks[0]))
