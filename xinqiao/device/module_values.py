@@ -10,7 +10,21 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from xinqiao.device import api
+from xinqiao.device.core import Core
 from xinqiao.device.watch import Watch
+
+
+def mark_autocast(core: Core, device: str) -> None:
+    """Note in the journal where the program enters mixed precision on the device."""
+    enter = torch.autocast.__enter__
+
+    def entered(self: torch.autocast) -> Any:
+        if self.device == device and self._enabled:
+            core.mark(f"autocast {str(self.fast_dtype).removeprefix('torch.')}".encode(), 0)
+        return enter(self)
+
+    api.replace(torch.autocast, __enter__=entered)
 
 
 class ModuleValues:

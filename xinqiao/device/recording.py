@@ -106,10 +106,9 @@ def _memory(session: Session, device: int, figures: MemoryFigures) -> Memory:
 def _collectives(session: Session) -> list[Collective]:
     if session.collectives is None:
         return []
-    name = session.chip.torch.collective
     return [
-        Collective(operator=operator, backend=name, count=t.count, bytes=t.bytes, seconds=t.seconds)
-        for operator, t in sorted(session.collectives.traffic.items())
+        Collective(operator=operator, backend=backend, count=t.count, bytes=t.bytes, seconds=t.seconds)
+        for (operator, backend), t in sorted(session.collectives.traffic.items())
     ]
 
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 SCHEMA = 1
 Support = Literal["native", "fallback", "refused", "unknown"]
+ProofVerdict = Literal["same", "close", "differs"]
 Verdict = Literal["rewritten", "safe", "needs-you", "refused-by-chip"]
 
 
@@ -122,7 +123,8 @@ class Evidence(Struct, forbid_unknown_fields=True, kw_only=True):
 
     entries    base64 of zlib of packed entries, each '<IIIHHQQddd': kind, site and module as numbers of the lists here,
                thread, flags, then hash, blocks, sum of squares and two sketches of the values (native/fingerprint.cpp).
-               Flags: 1 backward, 2 random, 4 from the host, 8 to the host, 16 a hash only.
+               Flags: 1 backward, 2 random, 4 from the host, 8 to the host, 16 a hash only, 32 autograd listens. The
+               mark 'number read' has the number in the place of the sum of squares.
     left_out   calls beyond the million that are kept
     """
 
@@ -187,3 +189,71 @@ class PortRecord(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="ki
     changed: int  # files that differ from the original
     wall_seconds: float
     occurrences: list[Occurrence]
+
+
+class Side(Struct, forbid_unknown_fields=True, kw_only=True):
+    """One of the two runs that a proof compares."""
+
+    chip: str
+    title: str
+    virtual: bool
+    argv: list[str]
+    exit_code: int
+    wall_seconds: float
+    peak_bytes: int  # device memory, the largest of all devices
+
+
+class Parting(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A place where two runs part, or a note about one. Without a site where it has no line.
+
+    kind       'failure', 'values', 'number', 'printed', 'dtype', 'shape', 'random', 'missing', 'extra', 'synchronize',
+               'autocast', 'collective', 'memory', 'host', 'cuda', …
+    weight     'differs': the runs are not the same. 'close': within the bound. 'note': worth knowing, and no difference
+    order      number of the call in the original's journal, so that the first is the first; -1 outside of it
+    distance   ‖original − port‖ / ‖original‖; None where it is not known
+    """
+
+    kind: str
+    weight: Literal["differs", "close", "note"]
+    rank: int
+    order: int
+    message: str  # one sentence
+    original: Site | None
+    port: Site | None
+    module: str  # 'GPT.blocks.0.attn'; '' outside any
+    operator: str  # 'aten::mm'; '' where it is none
+    distance: float | None = None
+    details: list[str] = []  # shapes and dtypes on both sides, values, a line each
+
+
+class Unproven(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A statement that the port changed and the run never reached."""
+
+    file: str
+    line: int
+    text: str
+
+
+class ProofRecord(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="proof"):
+    """What laying two runs side by side found. Counts are sums over the ranks."""
+
+    schema: int = SCHEMA
+    verdict: ProofVerdict
+    original: Side
+    port: Side
+    ranks: int
+    numbers: int  # read back from the device, on both sides
+    numbers_equal: int
+    printed: int  # lines with numbers
+    printed_equal: int
+    calls: int  # that have their counterpart
+    calls_equal: int  # whose values are the same bit for bit
+    modules: int  # that ran on both sides
+    modules_equal: int  # that got, gave and passed back the same bits
+    bound: float  # how far numbers may be apart and still be close
+    bound_reason: str
+    partings: list[Parting]  # the first one first, at most 200
+    changed: int  # statements of the port that the original does not have
+    unproven: list[Unproven]
+    wall_seconds: float
+    caveats: list[str]

@@ -21,7 +21,7 @@ struct Entry {
   Fingerprint values;
 };
 static_assert(sizeof(Entry) == 56);
-enum EntryFlags : uint16_t { kBackwardEntry = 1, kDraws = 2, kFromHost = 4, kToHost = 8, kHashOnly = 16 };
+enum EntryFlags : uint16_t { kBackwardEntry = 1, kDraws = 2, kFromHost = 4, kToHost = 8, kHashOnly = 16, kRecordsGradients = 32 };
 
 constexpr size_t kEntries = 1'000'000;
 
@@ -111,7 +111,8 @@ inline void note(const Row& row, const at::Tensor* results, size_t count, uint16
   bool backward = false;
   auto from = remember_origin(backward);
   if (module >= 0) from.module = (uint32_t)module;
-  Entry entry{row.number, from.site, from.module, thread_number(), (uint16_t)(flags | (backward ? kBackwardEntry : 0)), {}};
+  flags |= backward ? kBackwardEntry : c10::GradMode::is_enabled() ? kRecordsGradients : 0;
+  Entry entry{row.number, from.site, from.module, thread_number(), flags, {}};
   for (size_t i = 0; i < count; i++) add_tensor(entry.values, to_host(results[i]), flags & kHashOnly);
   size_t number;
   {
@@ -131,12 +132,13 @@ inline Row& mark_row(const char* name) {
   if (fresh) it->second.number = rows_numbered++;
   return it->second;
 }
-inline void mark(const char* name, uint64_t value) {
+inline void mark(const char* name, uint64_t value, double number) {
   if (!journal.take) return;
   bool backward = false;
   const auto from = origin(backward);
   Entry entry{mark_row(name).number, from.site, from.module, thread_number(), (uint16_t)(backward ? kBackwardEntry : 0), {}};
   entry.values.hash = value;
+  entry.values.square = number;
   Lock lock(mutex);
   if (journal.entries.size() < kEntries) journal.entries.push_back(entry);
   else journal.left_out++;
