@@ -11,7 +11,7 @@ HEAD = 'ACCELERATOR = torch.accelerator.current_accelerator().type if torch.acce
 ASKED = "needs-you"
 REWRITTEN = [
     ("torch.cuda.*", "torch.cuda.synchronize()", "torch.accelerator.synchronize()"),
-    ("import torch as th", "import torch as th\nth.cuda.empty_cache()", "th.accelerator.empty_cache()"),
+    ("import torch as th", "import torch as th\nth.cuda.synchronize()", "th.accelerator.synchronize()"),
     ("import torch.cuda as tc", "import torch.cuda as tc\ntc.device_count()", "torch.accelerator.device_count()"),
     ("from torch import cuda", "from torch import cuda\ncuda.is_available()", "torch.accelerator.is_available()"),
     ("getattr(torch, 'cuda')", 'getattr(torch, "cuda").synchronize()', "torch.accelerator.synchronize()"),
@@ -70,6 +70,10 @@ JUDGED = [
     ("load_inline", "load_inline(name='k', cuda_sources=[src])", {ASKED}),
     ("a typed tensor", "y = x.type(torch.cuda.FloatTensor)", {"rewritten", ASKED}),
     ("a tensor type as default", 'torch.set_default_tensor_type("torch.cuda.FloatTensor")', {"rewritten", ASKED}),
+    (".to(0)", "y = x.to(0)", {"rewritten", "safe", ASKED}),
+    ("torch.compile's mode", 'f = torch.compile(f, mode="reduce-overhead")', {"safe", ASKED}),
+    ("float64", "y = x.to(torch.float64)", {"safe", ASKED, "refused-by-chip"}),
+    ("float8", "y = x.to(torch.float8_e4m3fn)", {ASKED, "refused-by-chip"}),
     ("a re-exported module", "from torch.cuda import nvtx\nnvtx.range_push('x')", {"rewritten", ASKED}),
 ]
 NEVER_CHANGED = [
