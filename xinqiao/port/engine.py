@@ -4,6 +4,7 @@ import ast
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from xinqiao.port.additions import Added
 from xinqiao.port.header import header
 from xinqiao.port.leftovers import leftovers
 from xinqiao.port.rule import Finding, rules
@@ -20,14 +21,14 @@ class Ported:
 
     data    its new bytes, in its own encoding; None where nothing changes
     edits   the same as edits of the file's UTF-8 form
-    adds    files of `substitutes/` that it imports now
+    adds    files that come into the project with it
     """
 
     path: str
     occurrences: list[Occurrence] = field(default_factory=list)
     data: bytes | None = None
     edits: list[Edit] = field(default_factory=list)
-    adds: set[str] = field(default_factory=set)
+    adds: set[Added] = field(default_factory=set)
 
 
 def port_source(source: Source) -> Ported:
@@ -40,9 +41,9 @@ def port_source(source: Source) -> Ported:
     needs = {n for _, f in findings for n in f.needs}
     occurrences = [_occurrence(name, f, source, edits) for name, f in findings]
     occurrences.sort(key=lambda o: (o.line, o.column, o.rule))
+    adds = {added for _, f in findings for added in f.adds}
     if not edits:
-        return Ported(source.path, occurrences)
-    adds = {name for _, f in findings for name in f.adds}
+        return Ported(source.path, occurrences, adds=adds)
     edits += header(source, needs)
     return Ported(source.path, occurrences, source.encode(apply(source.data, edits)), edits, adds)
 

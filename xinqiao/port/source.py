@@ -34,6 +34,7 @@ class Source:
     tree: ast.Module
     encoding: str
     marked: bool  # had a byte order mark
+    packages: frozenset[str] = frozenset()  # folders of the project with an __init__.py, '' for the project itself
     project: Facts = field(default_factory=Facts)  # what the project's files know of each other
     parents: dict[ast.AST, ast.AST] = field(default_factory=dict)
 

@@ -2,26 +2,12 @@
 
 import re
 
-CUDA_ONLY_PACKAGES = {
-    "apex": "torch.optim and torch.nn have the same layers",
-    "bitsandbytes": "ask the vendor for its build, or use an optimizer of torch.optim",
-    "cupy": "use torch or numpy",
-    "deepspeed": "DeepSpeed has accelerator back ends: set DS_ACCELERATOR",
-    "flash_attn": "torch.nn.functional.scaled_dot_product_attention computes the same",
-    "flash_attn_interface": "torch.nn.functional.scaled_dot_product_attention computes the same",
-    "nvidia": "remove it, or guard it",
-    "numba.cuda": "write the kernel with PyTorch operators",
-    "pycuda": "write the kernel with PyTorch operators",
-    "pynvml": "use torch.accelerator's memory functions",
-    "tensorrt": "ask the vendor for its inference engine",
-    "transformer_engine": "use torch.nn, with the chip's own low-precision layers where it has them",
-    "triton": "ask the vendor for its Triton, or write the kernel with PyTorch operators",
-    "xformers": "torch.nn.functional.scaled_dot_product_attention computes the same",
-}
+from xinqiao.port import packages
+
 _WORDS = r"cuda|nccl|cudnn|cublas|nvidia|nvml|nvtx|nvcc|cupy|triton|flash_attn|xformers|bitsandbytes|deepspeed"
 BOUND = re.compile(rf"{_WORDS}|transformer_engine|tensorrt|\bapex\b", re.IGNORECASE)
 # A file without any of these is not looked at further.
-WORTH_PARSING = re.compile(rb"(?i)" + BOUND.pattern.encode() + rb"|pin_memory")
+WORTH_PARSING = re.compile(rb"(?i)" + BOUND.pattern.encode() + rb"|pin_memory|flash_attention_|gpu_hist|cpp_extension|" + packages.words().pattern)
 DEVICE_STRING = re.compile(r"cuda(:|$)")
 DEVICE_NAME = re.compile(
     r"(?i)(^|_)(dev|devs|device|devices|gpu|gpus|accelerator|map_location|location)(_|\d|$)|device"
