@@ -67,14 +67,14 @@ def home(source: Source) -> Home:
     """
     here = _folder(source.path)
     top = here
-    while top in source.packages and top and _folder(top) in source.packages:
+    while top in source.around.packages and top and _folder(top) in source.around.packages:
         top = _folder(top)
     script = _is_script(source.tree)
-    if here in source.packages and not script:
+    if here in source.around.packages and not script:
         depth = len(PurePosixPath(here).parts) - len(PurePosixPath(top).parts)
         return Home("." * (depth + 1), (top,))
     if script:
-        outside = {_folder(top)} if here in source.packages else set()
+        outside = {_folder(top)} if here in source.around.packages else set()
         return Home("", tuple(sorted({here} | outside)))
     roots = {"", "src"} if source.path.startswith("src/") else {""}
     return Home("", tuple(sorted({here} | roots)))
@@ -119,7 +119,11 @@ def placed(texts: dict[str, str], source: Source) -> tuple[Added, ...]:
 def _with_imports(file: str) -> list[str]:
     found = [file]
     for name in found:
-        found += [n for n in re.findall(rf"^from {re.escape(_OURS)}(\w+) import", substitute_text(name), re.M) if n not in found]
+        found += [
+            n
+            for n in re.findall(rf"^from {re.escape(_OURS)}(\w+) import", substitute_text(name), re.M)
+            if n not in found
+        ]
     return found
 
 

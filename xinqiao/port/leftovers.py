@@ -4,27 +4,29 @@ import ast
 from collections.abc import Iterator
 
 from xinqiao.port.places import place_of
+from xinqiao.port.ranges import Ranges
 from xinqiao.port.rule import Finding
 from xinqiao.port.source import Source
 from xinqiao.port.words import is_bound, is_text
 
 
-def leftovers(source: Source, claimed: list[tuple[int, int]]) -> Iterator[Finding]:
-    """Strings and calls with a CUDA word that lie in none of the byte ranges `claimed`.
+def leftovers(source: Source, claimed: Ranges) -> Iterator[Finding]:
+    """Strings and calls with a CUDA word that lie in none of the ranges `claimed`.
 
     The user's own names are no occurrences: a variable `use_cuda` runs on every device.
     """
-    for node in ast.walk(source.tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and is_bound(node.value):
-            if not _inside(source.start(node), claimed):
-                yield from _string(node, source)
-        elif isinstance(node, ast.Call) and _is_extension(node) and not _inside(source.start(node), claimed):
+    for node in source.nodes(ast.Constant):
+        if isinstance(node.value, str) and is_bound(node.value) and not _claimed(node, source, claimed):
+            yield from _string(node, source)
+    for call in source.nodes(ast.Call):
+        if _is_extension(call) and not _claimed(call, source, claimed):
             reason = "CUDA sources are compiled here: the kernels need a version for the chip, or one in PyTorch"
-            yield Finding(node, "needs-you", reason)
+            yield Finding(call, "needs-you", reason)
 
 
-def _inside(offset: int, ranges: list[tuple[int, int]]) -> bool:
-    return any(begin <= offset < end for begin, end in ranges)
+def _claimed(node: ast.AST, source: Source, claimed: Ranges) -> bool:
+    start = source.start(node)
+    return claimed.cover(start, start + 1)
 
 
 def _is_extension(node: ast.Call) -> bool:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import shutil
 import zlib
 from pathlib import Path
 
@@ -27,6 +28,7 @@ class Changed(msgspec.Struct, forbid_unknown_fields=True):
 class Manifest(msgspec.Struct, forbid_unknown_fields=True):
     chip: str
     files: dict[str, Changed]
+    added: dict[str, str] = {}  # new files → SHA-256
     schema: int = SCHEMA
 
 
@@ -69,7 +71,20 @@ def undo(folder: Path) -> list[str]:
         path = folder / name
         if not path.is_file() or digest(path.read_bytes()) not in (entry.after, entry.before):
             raise InputError(f"{path}: changed since the port; move your changes away first")
+    for name, sha256 in manifest.added.items():
+        path = folder / name
+        if path.exists() and digest(path.read_bytes()) != sha256:
+            raise InputError(f"{path}: changed since the port; move your changes away first")
     for name, entry in manifest.files.items():
         write_file(folder / name, entry.data())
+    for name in manifest.added:
+        (folder / name).unlink(missing_ok=True)
+    for parent in sorted({(folder / name).parent for name in manifest.added}, reverse=True):
+        _remove_if_empty(parent)
     (folder / NAME).unlink()
-    return sorted(manifest.files)
+    return sorted([*manifest.files, *manifest.added])
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if folder.is_dir() and all(p.name == "__pycache__" for p in folder.iterdir()):
+        shutil.rmtree(folder)

@@ -6,12 +6,12 @@ from xinqiao.port import packages
 
 _WORDS = r"cuda|nccl|cudnn|cublas|nvidia|nvml|nvtx|nvcc|cupy|triton|flash_attn|xformers|bitsandbytes|deepspeed"
 BOUND = re.compile(rf"{_WORDS}|transformer_engine|tensorrt|\bapex\b", re.IGNORECASE)
+_MORE = rb"flash_attention_|use_flash_attn|gpu_hist|cpp_extension|"
 # A file without any of these is not looked at further.
-WORTH_PARSING = re.compile(rb"(?i)" + BOUND.pattern.encode() + rb"|pin_memory|flash_attention_|gpu_hist|cpp_extension|" + packages.words().pattern)
-DEVICE_STRING = re.compile(r"cuda(:|$)")
-DEVICE_NAME = re.compile(
-    r"(?i)(^|_)(dev|devs|device|devices|gpu|gpus|accelerator|map_location|location)(_|\d|$)|device"
-)
+WORTH_PARSING = re.compile(rb"(?i)" + BOUND.pattern.encode() + rb"|pin_memory|" + _MORE + packages.words().pattern)
+# Of a file without any of these nothing flows on.
+WORTH_KNOWING = re.compile(rb"(?i)torch|device|backend|" + WORTH_PARSING.pattern.removeprefix(b"(?i)"))
+DEVICE_STRING = re.compile(r"cuda(:[^\\\s\"']*)?\Z")
 
 
 def is_text(value: str) -> bool:

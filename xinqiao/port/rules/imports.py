@@ -84,7 +84,7 @@ def _from_package(node: ast.ImportFrom, module: str, source: Source) -> Iterator
     if not lacks and start >= 0:
         edit = Edit(start, start + len(module), f"{added}.{wrapper_name(module)}")
         yield _substituted(node, module, source, edit)
-    elif len(node.names) == 1 and inner[0] in table().substitutes and not _lacks(node.names[0], inner[0], source):
+    elif len(node.names) == 1 and inner[0] in table().substitutes and not _lacks(inner[0], source):
         name = node.names[0]
         text = f"from {added} import {wrapper_name(inner[0])} as {name.asname or name.name}"
         yield _substituted(node, inner[0], source, replace(source, node, text))
@@ -96,23 +96,37 @@ def _module(node: ast.Import, alias: ast.alias, source: Source) -> Iterator[Find
     """`import xformers.ops as xops`, `import flash_attn`."""
     package = package_of(alias.name)
     assert package is not None
-    file = table().substitutes.get(alias.name)
-    lacks = _lacks(alias, alias.name, source)
-    if file is None or lacks or len(node.names) > 1 or not (alias.asname or "." not in alias.name):
+    name = wrapper_name(alias.name)
+    lacks = _lacks(alias.name, source)
+    if alias.name not in table().substitutes or lacks or len(node.names) > 1 or _outside(alias, source):
         yield _left(node if len(node.names) == 1 else alias, package, lacks, source)
         return
-    text = f"from {home(source).prefix}{FOLDER} import {wrapper_name(alias.name)}"
-    if alias.asname:
-        text += f" as {alias.asname}"
+    text = f"from {home(source).prefix}{FOLDER} import {name}" + (f" as {alias.asname}" if alias.asname else "")
     yield _substituted(node, alias.name, source, replace(source, node, text))
+    if "." in alias.name and not alias.asname:
+        for use in (n for n in _uses(alias.name, source) if source.resolve(n) == alias.name):
+            yield Finding(use, "rewritten", "the added module stands for it", (replace(source, use, name),))
 
 
-def _lacks(alias: ast.alias, module: str, source: Source) -> list[str]:
+def _uses(module: str, source: Source) -> list[ast.Attribute]:
+    """Where a file says the module's name, or one inside it."""
+    names = ((n, source.resolve(n) or "") for n in source.nodes(ast.Attribute))
+    return [n for n, name in names if name == module or name.startswith(f"{module}.")]
+
+
+def _lacks(module: str, source: Source) -> list[str]:
     """What a file takes from a module that the substitute does not have; ['(nothing)'] where it takes nothing."""
-    uses = [n for n in ast.walk(source.tree) if isinstance(n, ast.Attribute)]
-    taken = {name for n in uses if (name := source.resolve(n)) and name.rpartition(".")[0] == module}
-    taken = {t.rpartition(".")[2] for t in taken}
+    names = [(source.resolve(n) or "")[len(module) + 1 :].split(".")[0] for n in _uses(module, source)]
+    taken = {name for name in names if name}
     return sorted(taken - substitute_names(module)) if taken else ["(nothing)"]
+
+
+def _outside(alias: ast.alias, source: Source) -> bool:
+    """Whether `import xformers.ops` also serves for other parts of xformers."""
+    if alias.asname or "." not in alias.name:
+        return False
+    inside = {id(n) for n in _uses(alias.name, source)}
+    return any(id(n) not in inside for n in _uses(alias.name.split(".")[0], source))
 
 
 def _substituted(node: ast.AST, module: str, source: Source, edit: Edit) -> Finding:
@@ -124,16 +138,16 @@ def _substituted(node: ast.AST, module: str, source: Source, edit: Edit) -> Find
 
 def _fewer_results(source: Source) -> Iterator[Edit]:
     """`a, b, c, d = unpad_input(...)` was written before version 2.7, when four results came instead of five."""
-    for node in ast.walk(source.tree):
-        if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)):
+    for node in source.nodes(ast.Assign):
+        if not isinstance(node.value, ast.Call):
             continue
         if source.resolve(node.value.func) != "flash_attn.bert_padding.unpad_input":
             continue
         target = node.targets[0]
-        if isinstance(target, ast.Tuple | ast.List) and len(target.elts) == 4:
-            if not any(isinstance(e, ast.Starred) for e in target.elts):
-                end = source.end(node.value)
-                yield Edit(end, end, "[:4]")
+        four = isinstance(target, ast.Tuple | ast.List) and len(target.elts) == 4
+        if four and not any(isinstance(e, ast.Starred) for e in ast.walk(target)):
+            end = source.end(node.value)
+            yield Edit(end, end, "[:4]")
 
 
 def _left(node: ast.AST, package: str, lacks: list[str], source: Source) -> Finding:
