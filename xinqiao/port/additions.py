@@ -40,6 +40,9 @@ def __getattr__(name):
 '''
 
 
+PACKAGE = f'{WRITTEN}\n"""Stand-ins for what exists for CUDA only."""\n'
+
+
 @dataclass(frozen=True, order=True)
 class Added:
     """A new file: its path relative to the project, and its text."""
@@ -102,7 +105,7 @@ def substitute(module: str, file: str, source: Source) -> tuple[Added, ...]:
     """The files that stand for a package's module: one that chooses, and the plain PyTorch with all it imports."""
     template = _VENDOR if source.target.style == "vendor" else _WRAPPER
     texts = {
-        "__init__.py": f'{WRITTEN}\n"""Stand-ins for packages that exist for CUDA only."""\n',
+        "__init__.py": PACKAGE,
         f"{wrapper_name(module)}.py": template.format(written=WRITTEN, module=module, file=file),
         "plain/__init__.py": f'{WRITTEN}\n"""Plain PyTorch, for any device."""\n',
         **{f"plain/{name}.py": _plain(name) for name in _with_imports(file)},

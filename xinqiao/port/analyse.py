@@ -5,15 +5,17 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from xinqiao.errors import InputError
 from xinqiao.port import manifest, other_files
 from xinqiao.port.additions import WRITTEN
 from xinqiao.port.collect import facts_of
+from xinqiao.port.cuda_source import exported, is_device_source
 from xinqiao.port.engine import Ported, port_source
 from xinqiao.port.facts import Facts
 from xinqiao.port.flow import together
+from xinqiao.port.kernel_files import port_kernel_file
 from xinqiao.port.known import Known
 from xinqiao.port.source import parse
 from xinqiao.port.spread import spread
@@ -115,7 +117,11 @@ def _others(files: Iterable[File], around: Surroundings) -> Iterator[Ported]:
     for file in files:
         if file.data is None:
             yield Ported(file.path, [_unread(file.path, file.problem)])
+        elif PurePosixPath(file.path).suffix in (".cu", ".cuh"):
+            yield port_kernel_file(file.path, file.data, around)
         elif not file.path.endswith(".py") and WORTH_PARSING.search(file.data):
+            if is_device_source(file.path) and exported(file.data.decode("utf-8", "replace")):
+                yield port_kernel_file(file.path, file.data, around)
             found = other_files.occurrences(file.path, file.data.decode("utf-8", "replace"))
             yield Ported(file.path, found)
 

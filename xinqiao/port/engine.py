@@ -14,6 +14,7 @@ from xinqiao.port.leftovers import leftovers
 from xinqiao.port.ranges import Ranges
 from xinqiao.port.rule import Finding, rules
 from xinqiao.port.source import Edit, Source, apply, tree_of
+from xinqiao.port.surroundings import look_around
 from xinqiao.port.target import Target
 from xinqiao.record.schema import Occurrence
 
@@ -44,6 +45,7 @@ def port_source(source: Source) -> Ported:
     """
     if not source.project.complete:
         source.project = together([facts_of(source)])
+        source.around = look_around([(source.path, source.data)])
     findings = _without_swallowed(list(_findings(source)), source)
     claimed = Ranges((source.start(f.node), source.end(f.node), f.node) for _, f in findings)
     findings += [(LEFTOVERS, f) for f in leftovers(source, claimed)]

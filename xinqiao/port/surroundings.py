@@ -36,7 +36,7 @@ def _folder(path: PurePosixPath) -> str:
 def _kernels(files: list[tuple[str, bytes]]) -> set[str]:
     found: set[str] = set()
     for path, data in files:
-        if path.endswith(".py") and b"triton" in data:
+        if path.endswith(".py") and (b"triton" in data or b"numba" in data):
             found.update(m[1].decode() for m in _TRITON.finditer(data))
         elif is_device_source(path) and (b"PYBIND11_MODULE" in data or b"TORCH_LIBRARY" in data):
             found.update(e.name for e in exported(data.decode("utf-8", "replace")))
