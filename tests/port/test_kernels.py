@@ -54,6 +54,10 @@ PROJECT = {
 }
 
 
+def line_of(text):
+    return CUDA[: CUDA.index(text)].count("\n") + 1
+
+
 def entries(text):
     return {e.name: e.signature for e in [*cuda_source.exported(text), *cuda_source.kernels(text)]}
 
@@ -76,8 +80,8 @@ def test_every_entry_point_has_a_verdict_with_its_callers(tmp_path):
     record = ports.check(write(tmp_path, PROJECT), CHIP)
     said = {(o.file, o.line): o.reason for o in record.occurrences if o.rule == "kernels"}
     assert all(o.verdict == "needs-you" for o in record.occurrences if o.rule == "kernels")
-    assert "called at model.py:3: write add_reference" in said["csrc/add.cu", 18]
-    assert "void add_kernel(const scalar_t*" in said["csrc/add.cu", 6]
+    assert "called at model.py:3: write add_reference" in said["csrc/add.cu", line_of('m.def("add"')]
+    assert "void add_kernel(const scalar_t*" in said["csrc/add.cu", line_of("__global__ void __launch")]
     assert "add_kernel(x_ptr, y_ptr, n, BLOCK), launched at net/use.py:4" in said["net/kernels.py", 3]
     assert "call add_kernel_reference" in said["net/use.py", 4]
 

@@ -68,7 +68,8 @@ def analyse(project: Path, target: Target) -> Result:
     telling = [f for f in python if WORTH_KNOWING.search(f.data or b"")]
     known = together(f for f in spread(partial(_facts, target), telling, size) if f is not None)
     around = look_around((f.path, f.data) for f in files if f.data is not None)
-    bound = [f for f in python if WORTH_PARSING.search(f.data or b"")]
+    launching = {site.rpartition(":")[0] for sites in around.sites.values() for site in sites}
+    bound = [f for f in python if f.path in launching or WORTH_PARSING.search(f.data or b"")]
     ported = spread(partial(_ported, known, around, target), bound, size) + list(_others(files, around))
     occurrences = sorted((o for p in ported for o in p.occurrences), key=lambda o: (o.file, o.line, o.column))
     record = PortRecord(

@@ -7,11 +7,16 @@ from pathlib import PurePosixPath
 _ENDINGS = {".cu", ".cuh", ".cpp", ".cc", ".cxx", ".h", ".hpp"}
 _IGNORED = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:[^"\\\n]|\\.)*"', re.S)
 # Each pattern below is linear: no two parts of it can match the same text.
-_KERNEL = re.compile(r"__global__\s[^;{}()]{0,200}?\b(\w+)\s*\(")
+_KERNEL = re.compile(r"__global__\s[^;{}()]{0,120}?\b(\w+)\s*\(")
 _LAUNCH_BOUNDS = re.compile(r"__launch_bounds__\s*\([^()]{0,200}\)")
-_PYBIND = re.compile(r'\b\w+\s*\.\s*def\s*\(\s*"(\w+)"\s*,\s*&?\s*([\w:]+)')
+_BOUND = (
+    re.compile(r'\b\w+\s*\.\s*def\s*\(\s*"(\w+)"\s*,\s*&?\s*([\w:]+)'),
+    re.compile(r'\b\w+\s*\.\s*impl\s*\(\s*"((?:\w+::)?\w+)"\s*,\s*&?\s*([\w:]+)'),
+)
 _LIBRARY = re.compile(r'\b\w+\s*\.\s*def\s*\(\s*"((?:\w+::)?\w+)\s*(\([^"]{0,1000})')
-_IMPLEMENTED = re.compile(r'\b\w+\s*\.\s*impl\s*\(\s*"((?:\w+::)?\w+)"\s*,\s*&?\s*([\w:]+)')
+_FUNCTION = re.compile(
+    r"(?<![.:<\w])((?:\w{1,80}::){0,6}\w{1,80}(?:<[\w:, ]{0,200}>)?)[ \t\n&*]{1,20}(\w{1,80})\s{0,20}\("
+)
 MOST = 4000  # characters of one list of parameters
 
 
@@ -38,18 +43,18 @@ def is_device_source(path: str) -> bool:
 def exported(text: str) -> list[Entry]:
     """What PYBIND11_MODULE and TORCH_LIBRARY hand to Python, with the signature where its definition is in the text."""
     code = _blanked(text, keep_strings=True)
-    plain = _blanked(text)
+    bound = [(m, m[1].rpartition(":")[2], m[2].rpartition(":")[2]) for p in _BOUND for m in p.finditer(code)]
+    defined = _definitions(_blanked(text), {function for _, _, function in bound})
     found = {}
-    for match in [*_PYBIND.finditer(code), *_IMPLEMENTED.finditer(code)]:
-        name, function = match[1].rpartition(":")[2], match[2].rpartition(":")[2]
-        result, parameters = _definition(plain, function)
+    for match, name, function in bound:
+        result, parameters = defined.get(function, ("", ()))
         if name not in found or parameters:
             found[name] = Entry(name, "bound", match.start(), parameters, result)
     for match in _LIBRARY.finditer(code):
         name = match[1].rpartition(":")[2]
         if name not in found or not found[name].parameters:
             inside, _, result = match[2][1:].partition("->")
-            found[name] = Entry(name, "bound", match.start(), _split(inside.strip().rstrip(")")), result.strip(" )"))
+            found[name] = Entry(name, "bound", match.start(), _split(inside.strip().removesuffix(")")), result.strip())
     return list(found.values())
 
 
@@ -69,14 +74,13 @@ def _blanked(text: str, *, keep_strings: bool = False) -> str:
     return _IGNORED.sub(blank, text)
 
 
-def _definition(code: str, function: str) -> tuple[str, tuple[str, ...]]:
-    """(result, parameters) of a function of this name; ('', ()) where the text has none."""
-    for match in re.finditer(
-        rf"(?<![.\w])((?:\w+::)*\w+(?:<[\w:, ]{{0,200}}>)?)[ \t\n&*]{{1,20}}{re.escape(function)}\s*\(", code
-    ):
-        if match[1] not in ("return", "else", "new"):
-            return match[1], _split(_inside(code, match.end()))
-    return "", ()
+def _definitions(code: str, wanted: set[str]) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """Function → (result, parameters), for those of the wanted names that are defined or declared in the text."""
+    found: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for match in _FUNCTION.finditer(code):
+        if match[2] in wanted and match[2] not in found and match[1] not in ("return", "else", "new"):
+            found[match[2]] = match[1], _split(_inside(code, match.end()))
+    return found
 
 
 def _inside(code: str, begin: int) -> str:

@@ -11,7 +11,7 @@ from xinqiao.port.surroundings import Surroundings
 from xinqiao.record.schema import Occurrence
 
 RULE = "kernels"
-TOO_LARGE = 2_000_000  # bytes of one source
+TOO_LARGE = 1_000_000  # bytes of one source
 
 
 def port_kernel_file(path: str, data: bytes, around: Surroundings) -> Ported:
@@ -59,8 +59,6 @@ def _stub(entry: Entry, where: str, sites: tuple[str, ...]) -> tuple[Added, ...]
     return stubs.at_the_top(name, text)
 
 
-def _at(path: str, line: int, column: int, before: str, reason: str) -> Occurrence:
-    return Occurrence(
-        file=path, line=line, column=column, end_line=line, end_column=column + len(before), rule=RULE,
-        verdict="needs-you", before=before, after="", reason=reason,
-    )  # fmt: skip
+def _at(path: str, line: int, column: int, name: str, reason: str) -> Occurrence:
+    place = {"line": line, "end_line": line, "column": column, "end_column": column + len(name)}
+    return Occurrence(file=path, rule=RULE, verdict="needs-you", before=name, after="", reason=reason, **place)

@@ -46,6 +46,9 @@ def constant(node: ast.AST, source: Source) -> Iterator[Finding]:
     if _falls_back_to_cuda(node, source):
         yield Finding(node, "safe", "used only where there is no accelerator")
         return
+    if asks_for_cuda(source.parent(node)):
+        yield Finding(node, "safe", "asks whether the device is CUDA")
+        return
     place = place_of(node, source)
     if place == "device":
         edit = replace(source, node, device_string(value, source.text(node), source))
@@ -82,6 +85,11 @@ def is_map_location_key(node: ast.AST, source: Source) -> bool:
     """Whether a string is a key of a dictionary given as map_location."""
     parent = source.parent(node)
     return isinstance(parent, ast.Dict) and node in parent.keys and is_map_location(parent, source)
+
+
+def asks_for_cuda(test: ast.AST | None) -> bool:
+    """`ACCELERATOR == "cuda"`, as a port writes it where CUDA keeps what other devices do not have."""
+    return isinstance(test, ast.Compare) and isinstance(test.left, ast.Name) and test.left.id == ACCELERATOR
 
 
 def _falls_back_to_cuda(node: ast.AST, source: Source) -> bool:
