@@ -88,11 +88,15 @@ def analyse(project: Path, target: Target) -> Result:
 def _facts(target: Target, file: File) -> Facts | None:
     """None for what is not Python 3; the second look says so."""
     assert file.data is not None
-    if len(file.data) > TOO_LARGE:
+    if len(file.data) > TOO_LARGE or file.data.startswith(WRITTEN.encode()):
         return None
     try:
-        return facts_of(parse(file.path, file.data, target))
+        source = parse(file.path, file.data, target)
     except _NOT_READABLE:
+        return None
+    try:
+        return facts_of(source)
+    except RecursionError:
         return None
 
 
@@ -105,13 +109,14 @@ def _ported(known: Known, around: Surroundings, target: Target, file: File) -> P
         return Ported(file.path, [_unread(file.path, reason)])
     try:
         source = parse(file.path, file.data, target)
-        source.project, source.around = known, around
-        return port_source(source)
-    except RecursionError:
-        return Ported(file.path, [_unread(file.path, "nested too deeply to be read; it is left as it is")])
     except _NOT_READABLE as error:
         where = f"line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else str(error)
         return Ported(file.path, [_unread(file.path, f"not Python 3 ({where}); it is left as it is")])
+    source.project, source.around = known, around
+    try:
+        return port_source(source)
+    except RecursionError:
+        return Ported(file.path, [_unread(file.path, "nested too deeply to be read; it is left as it is")])
 
 
 def _others(files: Iterable[File], around: Surroundings) -> Iterator[Ported]:

@@ -35,6 +35,7 @@ def _all_arguments(here: Collector, node: ast.Call, use: str) -> None:
 
 def _method(here: Collector, node: ast.Call, function: ast.Attribute) -> None:
     receiver = function.value
+    here.facts.derived += [(slot, here.values.slot(node)) for slot in here.values.of(receiver)]
     if function.attr in sinks.TEXT_METHODS:
         for argument in node.args:
             here.compare(argument, receiver)
@@ -100,6 +101,8 @@ def _fetch(here: Collector, node: ast.Call) -> None:
     """`d.get(key, default)`, `d.pop`, `d.setdefault`, `os.getenv`."""
     for argument in node.args[:1]:
         here.use(argument, "key")
+        if isinstance(node.func, ast.Attribute):
+            here.look_up(node.func.value, argument)
     if node.args[1:] and plain_name(node.func) == "setdefault" and isinstance(node.args[0], ast.Constant):
         here.flow(node.args[1], [f".{node.args[0].value!s}"])
     _unresolved(here, ast.copy_location(ast.Call(node.func, [], []), node))

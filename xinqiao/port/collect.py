@@ -88,6 +88,7 @@ def _dictionary(here: Collector, node: ast.Dict) -> None:
 def _subscript(here: Collector, node: ast.Subscript) -> None:
     base = here.source.scopes.resolve(node.value) or plain_name(node.value)
     here.use(node.slice, "type" if base.rpartition(".")[2] == "Literal" else "key")
+    here.look_up(node.value, node.slice)
 
 
 def _comparison(here: Collector, node: ast.Compare) -> None:
@@ -138,6 +139,7 @@ def _function(here: Collector, node: ast.FunctionDef | ast.AsyncFunctionDef) -> 
     for decorator in node.decorator_list:
         if isinstance(decorator, ast.Call):
             _option(here, decorator, node)
+            _parameters(here, decorator, node)
 
 
 def _lambda(here: Collector, node: ast.Lambda) -> None:
@@ -172,6 +174,17 @@ def _raised(here: Collector, node: ast.Raise | ast.Assert) -> None:
     value = node.exc if isinstance(node, ast.Raise) else node.msg
     if value is not None:
         here.use(value, "message")
+
+
+def _parameters(here: Collector, decorator: ast.Call, function: ast.AST) -> None:
+    """`@pytest.mark.parametrize("device", [...])` and `@pytest.fixture(params=[...])`."""
+    name = plain_name(decorator.func)
+    if name == "parametrize" and len(decorator.args) == 2 and isinstance(decorator.args[0], ast.Constant):
+        names = [n.strip() for n in str(decorator.args[0].value).split(",")]
+        here.flow(decorator.args[1], [here.values.variable(function, n) for n in names])
+    for keyword in decorator.keywords:
+        if name == "fixture" and keyword.arg == "params":
+            here.flow(keyword.value, [".param"])
 
 
 def _option(here: Collector, decorator: ast.Call, function: ast.AST) -> None:

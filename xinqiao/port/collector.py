@@ -50,6 +50,10 @@ class Collector:
         else:
             self.flow(value, self.targets(target))
 
+    def look_up(self, table: ast.AST, key: ast.AST) -> None:
+        there = self.values.of(key)
+        self.facts.lookups += [(a, b) for a in self.values.of(table) for b in there]
+
     def compare(self, one: ast.AST, other: ast.AST) -> None:
         there = self.values.of(other)
         self.facts.compared += [(a, b) for a in self.values.of(one) for b in there if NONE not in (a, b)]

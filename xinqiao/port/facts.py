@@ -41,6 +41,8 @@ class Facts:
     edges     (from, to): a value flows on whole
     parts     (from, to): it becomes a part of a text
     uses      (slot, use): what takes it, such as 'device' or 'key'
+    lookups   (table, key): a value is looked up in a dictionary
+    derived   (object, result of a method): what a method of a tensor gives is a tensor, as far as one can tell
     compared  two slots whose values are compared, each way round
     """
 
@@ -49,6 +51,8 @@ class Facts:
     parts: list[tuple[str, str]] = field(default_factory=list)
     uses: list[tuple[str, str]] = field(default_factory=list)
     compared: list[tuple[str, str]] = field(default_factory=list)
+    lookups: list[tuple[str, str]] = field(default_factory=list)
+    derived: list[tuple[str, str]] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     functions: list[tuple[str, Function]] = field(default_factory=list)  # by the slot of its name
     classes: list[tuple[str, Class]] = field(default_factory=list)

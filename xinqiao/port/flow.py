@@ -4,12 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from xinqiao.port.facts import Facts
-from xinqiao.port.known import Known, Modules
+from xinqiao.port.known import FIXED, Known, Modules
 from xinqiao.port.link import Linked, link
 from xinqiao.port.scopes import module_name
 from xinqiao.port.sinks import means_backend, means_device
 
-_THROUGH_TEXT = ("file", "key", "message", "text")  # what takes a text also takes what was written into it
+_THROUGH_TEXT = ("message", "text")  # what takes a text also takes what was written into it
 _LABELS = {"#device": "device", "#backend": "backend", "#none": "none", "#torch": "torch"}
 Graph = Mapping[str, list[str]]
 
@@ -27,12 +27,18 @@ def together(files: Iterable[Facts]) -> Known:
     uses = {kind: set(named.get(kind, ())) for kind in ("device", "backend", "map_location")}
     for slot, kind in linked.uses:
         uses.setdefault(kind, set()).add(slot)
-    holds = _held(linked, forward, named)
+    holds = _held(forward, named)
+    for start, end in linked.derived:
+        forward[start].append(end)
+    holds["torch"] = _closure(holds["torch"], forward)
     for kind in ("device", "backend"):
         uses[kind] = _reaching(uses[kind], holds[kind], backward, linked.compared)
-    texts = _with_parts(backward, linked.parts)
+    devices = uses["device"] | holds["device"]
+    uses["table"] = {table for table, key in linked.lookups if key in devices}
+    texts, certain = _with_parts(backward, linked.parts), _certain(linked)
     for kind in uses.keys() - {"device", "backend"}:
-        uses[kind] = _closure(uses[kind], texts if kind in _THROUGH_TEXT else backward)
+        graph = certain if kind in FIXED else texts if kind in _THROUGH_TEXT else backward
+        uses[kind] = _closure(uses[kind], graph)
     return Known(_by_slot(uses), _by_slot(holds), linked.methods, linked.modules, complete=True)
 
 
@@ -69,7 +75,7 @@ def _conventional(slots: Iterable[str]) -> dict[str, set[str]]:
     return found
 
 
-def _held(linked: Linked, forward: Graph, named: Mapping[str, set[str]]) -> dict[str, set[str]]:
+def _held(forward: Graph, named: Mapping[str, set[str]]) -> dict[str, set[str]]:
     """Label → slots whose value may be that."""
     labels = {label: {slot} for slot, label in _LABELS.items()}
     labels |= {slot[1:]: {slot} for slot in forward if slot.startswith("#class ")}
@@ -107,6 +113,15 @@ def _with_parts(backward: Graph, parts: Iterable[tuple[str, str]]) -> Graph:
     for start, end in parts:
         both[end].append(start)
     return both
+
+
+def _certain(linked: Linked) -> Graph:
+    """Backward, without what is known by a name alone: attributes, keys, methods of unknown objects."""
+    graph: defaultdict[str, list[str]] = defaultdict(list)
+    for start, end in (*linked.edges, *linked.parts):
+        if end[0] not in ".=" and start[0] not in ".=" and (start, end) not in linked.guessed:
+            graph[end].append(start)
+    return graph
 
 
 def _by_slot(sets: Mapping[str, set[str]]) -> dict[str, frozenset[str]]:

@@ -4,6 +4,7 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+FIXED = frozenset({"key", "file", "flag", "pattern", "type"})  # uses that depend on how a string is spelt
 NOTHING: frozenset[str] = frozenset()
 
 
@@ -52,6 +53,7 @@ class Known:
     """The answers for every interesting expression of the project.
 
     uses      what the value of an expression reaches: 'device', 'backend', 'key', 'file', 'message', ...
+              'table' for a dictionary: values are looked up in it by a device's name
     holds     what an expression that was asked about may be: 'device', 'none', 'torch', 'class ' + its slot
     methods   class slot → names among PyTorch's CUDA ones that the class or a base of it defines
     """

@@ -50,9 +50,20 @@ def _string(node: ast.Constant, source: Source) -> Iterator[Finding]:
         yield Finding(
             holder, "needs-you", "only CUDA reads this variable: find the vendor's, or leave it where harmless"
         )
+    elif "://" in str(node.value) or str(node.value).startswith("nvidia/") or _is_exported(node, source):
+        yield Finding(holder, "safe", "a name of your own, or an address")
     elif "nvidia" in str(node.value).lower():
         yield Finding(holder, "needs-you", "NVIDIA's own tool or library: guard it, or ask torch.accelerator")
     elif is_text(str(node.value)) and "torch.cuda" not in str(node.value):
         yield Finding(holder, "safe", "a message for people")
     else:
         yield Finding(holder, "needs-you", "a string with a CUDA word: decide whether another device needs another one")
+
+
+def _is_exported(node: ast.Constant, source: Source) -> bool:
+    """Whether it is an entry of __all__."""
+    assignment = source.parent(source.parent(node) or node)
+    if not isinstance(assignment, ast.Assign | ast.AugAssign):
+        return False
+    targets = assignment.targets if isinstance(assignment, ast.Assign) else [assignment.target]
+    return any(isinstance(t, ast.Name) and t.id == "__all__" for t in targets)

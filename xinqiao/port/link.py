@@ -20,6 +20,9 @@ class Linked:
     edges: list[tuple[str, str]] = field(default_factory=list)
     parts: list[tuple[str, str]] = field(default_factory=list)
     uses: list[tuple[str, str]] = field(default_factory=list)
+    lookups: list[tuple[str, str]] = field(default_factory=list)
+    derived: list[tuple[str, str]] = field(default_factory=list)
+    guessed: set[tuple[str, str]] = field(default_factory=set)  # edges to functions known by their names alone
     compared: list[tuple[str, str]] = field(default_factory=list)
     methods: dict[str, frozenset[str]] = field(default_factory=dict)
 
@@ -109,6 +112,8 @@ def link(facts: list[Facts], modules: Modules) -> Linked:
         linked.edges += [(a, b) for start, end in f.edges if (a := names.slot(start)) and (b := names.slot(end))]
         linked.parts += [(a, end) for start, end in f.parts if (a := names.slot(start))]
         linked.uses += [(a, use) for slot, use in f.uses if (a := names.slot(slot))]
+        linked.lookups += [(a, b) for x, y in f.lookups if (a := names.slot(x)) and (b := names.slot(y))]
+        linked.derived += [(a, end) for start, end in f.derived if (a := names.slot(start))]
         linked.compared += [(a, b) for x, y in f.compared if (a := names.slot(x)) and (b := names.slot(y))]
         for call in f.calls:
             _link_call(call, names, linked)
@@ -154,9 +159,12 @@ def _link_call(call: Call, names: _Names, linked: Linked) -> None:
         _to_torch(arguments, dotted, linked)
         return
     targets = names.targets(call.callee)
+    known = len(linked.edges)
     for function in targets:
         linked.edges.append((function.result, call.result))
         _to_parameters(arguments, function, linked)
+    if call.callee.startswith("?"):
+        linked.guessed.update(linked.edges[known:])
     if not targets:
         _to_strangers(arguments, linked)
 
@@ -190,7 +198,7 @@ def _to_torch(arguments: _Arguments, dotted: str, linked: Linked) -> None:
     device, backend = sinks.DEVICE_POSITIONS.get(dotted, ()), sinks.BACKEND_POSITIONS.get(dotted, ())
     for key, slots in arguments:
         uses = ["unknown"]
-        if key in device or key in sinks.DEVICE_KEYWORDS:
+        if key in device or key in sinks.DEVICE_KEYWORDS or dotted.startswith("torch.cuda."):
             uses = ["device"]
         elif key in backend or (key == "backend" and "distributed" in dotted):
             uses = ["backend"]

@@ -3,10 +3,10 @@
 import ast
 from typing import Literal
 
+from xinqiao.port.known import FIXED
 from xinqiao.port.source import Source
 
-Place = Literal["device", "backend", "key", "flag", "documentation", "message", "type", "several", "unknown"]
-_FIXED = {"key", "file", "flag", "pattern", "type"}  # uses that depend on how the string is spelt
+Place = Literal["device", "backend", "key", "flag", "documentation", "message", "type", "several", "table", "unknown"]
 
 
 def place_of(node: ast.AST, source: Source) -> Place:
@@ -14,8 +14,11 @@ def place_of(node: ast.AST, source: Source) -> Place:
     if isinstance(source.parent(node), ast.Expr):
         return "documentation"
     uses = source.project.used_as(source.path, node)
+    parent = source.parent(node)
+    if isinstance(parent, ast.Dict) and node in parent.keys:
+        return "table" if "table" in source.project.used_as(source.path, parent) else "key"
     if uses & {"device", "backend"}:
-        if uses & _FIXED:
+        if uses & FIXED:
             return "several"
         return "device" if "device" in uses else "backend"
     if "unknown" in uses or uses & {"pattern", "file"}:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from xinqiao.port.source import Source
 
-Whose = Literal["torch", "own", "either"]
+Whose = Literal["torch", "own", "either", "unknown"]
 
 
 def owner(receiver: ast.AST, name: str, source: Source) -> Whose:
@@ -23,4 +23,4 @@ def owner(receiver: ast.AST, name: str, source: Source) -> Whose:
     # Nothing is known of it. Where every class with such a method also has its own `to`, `.to` means the same for all.
     defining = [methods for methods in project.methods.values() if name in methods]
     same = name == "cuda" and all("to" in methods for methods in defining)
-    return "torch" if same or not defining else "either"
+    return "torch" if same or not defining else "unknown"

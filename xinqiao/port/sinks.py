@@ -36,9 +36,6 @@ DEVICE_POSITIONS: dict[str, tuple[int, ...]] = {
     "torch.utils.data.default_device": (0,),
     "torch.accelerator.set_device_index": (0,),
     "torch.accelerator.synchronize": (0,),
-    "torch.cuda.set_device": (0,),
-    "torch.cuda.synchronize": (0,),
-    "torch.cuda.device": (0,),
 }
 BACKEND_POSITIONS: dict[str, tuple[int, ...]] = {
     "torch.distributed.init_process_group": (0,),
@@ -87,7 +84,7 @@ TEXT_METHODS = {
     "startswith", "endswith", "find", "index", "rfind", "count", "split", "rsplit", "partition", "rpartition",
     "replace", "removeprefix", "removesuffix", "strip", "lstrip", "rstrip",
 }  # fmt: skip
-FIELD_MAKERS = {"field", "Field", "attrib", "ib", "Option", "Argument", "Param"}
+FIELD_MAKERS = {"field", "Field", "attrib", "ib", "Option", "Argument", "Param", "param", "sampled_from"}
 RECORD_MAKERS = {
     "dict", "SimpleNamespace", "Namespace", "EasyDict", "edict", "AttrDict", "Munch", "replace", "_replace",
     "set_defaults", "update",

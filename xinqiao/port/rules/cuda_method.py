@@ -43,10 +43,10 @@ def call(node: ast.AST, source: Source) -> Iterator[Finding]:
     elif _is_storage(function.value, source):
         yield from _storage(node, function, source)
     else:
-        yield from _moved(node, function, source)
+        yield from _moved(node, function, source, risky=whose == "unknown")
 
 
-def _moved(node: ast.Call, function: ast.Attribute, source: Source) -> Iterator[Finding]:
+def _moved(node: ast.Call, function: ast.Attribute, source: Source, *, risky: bool) -> Iterator[Finding]:
     end = source.end(function)
     edits = [Edit(end - len("cuda"), end, "to")]
     needs: tuple[str, ...] = ()
@@ -67,7 +67,8 @@ def _moved(node: ast.Call, function: ast.Attribute, source: Source) -> Iterator[
         )
         edits.append(Edit(source.start(target), source.end(target), current))
         needs = (ACCELERATOR,)
-    yield Finding(node, "rewritten", _REASON, tuple(edits), needs)
+    reason = _ONE_OF_BOTH if risky else _REASON
+    yield Finding(node, "rewritten", reason, tuple(edits), needs, risky=risky)
 
 
 def _may_be_none(target: ast.AST, source: Source) -> bool:

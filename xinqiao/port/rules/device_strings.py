@@ -29,6 +29,7 @@ _LEFT: dict[Place, str] = {
 }
 _ASK: dict[Place, str] = {
     "several": "it names a device, and is also a key, a file name or a pattern: decide what each of them should be",
+    "table": "a key that is looked up by a device's name: add an entry for the other device",
     "type": "a type that allows this device only: widen it to str where it is checked when the program runs",
 }
 _MAY_BE = "this string may name a device; if it does, write ACCELERATOR instead (see the top of a rewritten file)"

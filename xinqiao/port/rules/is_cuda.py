@@ -16,6 +16,7 @@ from xinqiao.port.receivers import owner
 from xinqiao.port.rule import Finding, rule
 from xinqiao.port.source import Edit, Source
 
+_RISKY = "a class of this project has an is_cuda too; if this is a tensor, write x.device.type == ACCELERATOR"
 _NEEDS_NO_PARENTHESES = ast.If | ast.While | ast.Assign | ast.Return | ast.keyword | ast.Assert
 
 
@@ -41,4 +42,6 @@ def attribute(node: ast.AST, source: Source) -> Iterator[Finding]:
         edits: tuple[Edit, ...] = (name,)
     else:
         edits = (Edit(start, start, "("), Edit(name.start, name.end, name.text + ")"))
-    yield Finding(node, "rewritten", "the device's type says it on every device", edits, (ACCELERATOR,))
+    risky = whose == "unknown"
+    reason = _RISKY if risky else "the device's type says it on every device"
+    yield Finding(node, "rewritten", reason, edits, (ACCELERATOR,), risky=risky)
