@@ -118,8 +118,8 @@ def test_what_a_person_has_written_stays(tmp_path):
     ports.port(project, CHIP, tmp_path / "out")
     mine = tmp_path / "out/xinqiao_substitutes/add_reference.py"
     mine.write_text("def add_reference(x, y, alpha, fast):\n    return x + alpha * y\n")
-    assert "xinqiao_substitutes" not in ports.diff(tmp_path / "out", CHIP)
-    ports.port(tmp_path / "out", CHIP, None, in_place=True)
+    assert b"xinqiao_substitutes" not in ports.diff(tmp_path / "out", CHIP)
+    ports.port(tmp_path / "out", CHIP, None, in_place=True, force=True)
     assert "x + alpha * y" in mine.read_text()
 
 

@@ -60,5 +60,8 @@ def _stub(entry: Entry, where: str, sites: tuple[str, ...]) -> tuple[Added, ...]
 
 
 def _at(path: str, line: int, column: int, name: str, reason: str) -> Occurrence:
-    place = {"line": line, "end_line": line, "column": column, "end_column": column + len(name)}
-    return Occurrence(file=path, rule=RULE, verdict="needs-you", before=name, after="", reason=reason, **place)
+    end = column + len(name)
+    return Occurrence(
+        file=path, rule=RULE, verdict="needs-you", before=name, after="", reason=reason,
+        line=line, column=column, end_line=line, end_column=end,
+    )  # fmt: skip
