@@ -1,4 +1,10 @@
-"""Files that are not Python: every CUDA-bound line is found and left to the reader, for now."""
+"""Files that are not Python: every CUDA-bound line is found and left to you.
+
+What it does: finds CUDA words in shell scripts, settings, requirements, container files, notebooks and C++ sources.
+Why: a launch script that sets CUDA_VISIBLE_DEVICES chooses nothing on another vendor's devices.
+Unsafe when: never seen: nothing is rewritten.
+Source: the vendors' installation guides; what they call it is in `xinqiao/chips/platforms/`.
+"""
 
 import re
 from pathlib import PurePath

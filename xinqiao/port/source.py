@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from xinqiao.port.known import Known
 from xinqiao.port.scopes import Scopes
+from xinqiao.port.surroundings import Surroundings
 from xinqiao.port.target import Target
 
 Node = TypeVar("Node", bound=ast.AST)
@@ -46,6 +47,7 @@ class Source:
     tree: ast.Module
     encoding: str
     marked: bool  # had a byte order mark
+    around: Surroundings = field(default_factory=Surroundings)
     project: Known = field(default_factory=Known)  # what the project's files know of each other
     parents: dict[ast.AST, ast.AST] = field(default_factory=dict)
     kinds: dict[type[ast.AST], list[ast.AST]] = field(default_factory=lambda: defaultdict(list))

@@ -28,7 +28,7 @@ def page(records: Sequence[Record], *, lang: Language) -> str:
         raise InputError("no records: give at least one file that `run --record` or `port --record` wrote")
     runs, ports = split(records)
     about = subject(runs) if runs else None
-    title = ports[-1].title if ports else runs[-1].title
+    title = ports[-1].summary.title if ports else runs[-1].title
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,

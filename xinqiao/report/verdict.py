@@ -19,7 +19,7 @@ def verdict(records: Sequence[Record], language: Language) -> str:
         said += [_odd_support(subject(runs), "refused", language), _odd_support(subject(runs), "fallback", language)]
     if ports:
         if not runs:
-            said.append(say(language, "verdict_no_run", chip=ports[-1].title))
+            said.append(say(language, "verdict_no_run", chip=ports[-1].summary.title))
         left = sum(o.verdict in FOR_A_PERSON for p in ports for o in p.occurrences)
         said.append(say(language, "verdict_needs_you", count=left) if left else say(language, "verdict_needs_nobody"))
     return ("" if language == "zh" else " ").join(filter(None, said))
