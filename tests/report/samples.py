@@ -1,7 +1,5 @@
 """Small records to draw."""
 
-from typing import get_args
-
 from xinqiao.record.schema import (
     Collective,
     Holder,
@@ -10,13 +8,10 @@ from xinqiao.record.schema import (
     MemoryPoint,
     Occurrence,
     OperatorRow,
-    PortedFile,
     PortRecord,
     Readback,
     RunRecord,
     StreamClock,
-    Summary,
-    Verdict,
 )
 
 
@@ -98,11 +93,16 @@ def occurrence(**changes):
     return Occurrence(**{**fields, **changes})
 
 
-def port(*, occurrences=None, title="A", **changes):
+def port(*, occurrences=None, **changes):
     found = [occurrence(), occurrence(verdict="needs-you", after="")] if occurrences is None else occurrences
-    counts = {v.replace("-", "_").removesuffix("_by_chip"): 0 for v in get_args(Verdict)}
-    for o in found:
-        counts[o.verdict.replace("-", "_").removesuffix("_by_chip")] += 1
-    summary = Summary(title=title, style="agnostic", files=7, lines=411, changed=1, seconds=0.1, **counts)
-    files = [PortedFile(file="train.py", changed=True)]
-    return PortRecord(**{"chip": "a-chip", "files": files, "occurrences": found, "summary": summary, **changes})
+    fields = {
+        "chip": "a-chip",
+        "title": "A",
+        "style": "agnostic",
+        "files": 7,
+        "lines": 411,
+        "changed": 1,
+        "wall_seconds": 0.1,
+        "occurrences": found,
+    }
+    return PortRecord(**{**fields, **changes})

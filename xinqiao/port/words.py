@@ -8,7 +8,11 @@ _WORDS = r"cuda|nccl|cudnn|cublas|nvidia|nvml|nvtx|nvcc|cupy|triton|flash_attn|x
 BOUND = re.compile(rf"{_WORDS}|transformer_engine|tensorrt|\bapex\b", re.IGNORECASE)
 _MORE = rb"flash_attention_|use_flash_attn|gpu_hist|cpp_extension|"
 # A file without any of these is not looked at further.
-WORTH_PARSING = re.compile(rb"(?i)" + BOUND.pattern.encode() + rb"|pin_memory|" + _MORE + packages.words().pattern)
+_OTHERS = (  # that rules look at, with no CUDA word in them
+    rb"|pin_memory|float64|\bc?double\b|complex(?:32|64|128)|dtype=float\b|view_as_complex|\bpolar\b|\bi?r?fft|\bi?stft"
+    rb"|float[48]_|\buint(?:16|32|64)|torch\.compile|torch\.jit\.fuser|float32_matmul|torch\.device\(\d|\.to\(\d|gputil"
+)
+WORTH_PARSING = re.compile(rb"(?i)" + BOUND.pattern.encode() + _OTHERS + b"|" + _MORE + packages.words().pattern)
 # Of a file without any of these nothing flows on.
 WORTH_KNOWING = re.compile(rb"(?i)torch|device|backend|" + WORTH_PARSING.pattern.removeprefix(b"(?i)"))
 DEVICE_STRING = re.compile(r"cuda(:[^\\\s\"']*)?\Z")

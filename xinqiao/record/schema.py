@@ -124,8 +124,8 @@ class Evidence(Struct, forbid_unknown_fields=True, kw_only=True):
 
     entries    base64 of zlib of packed entries, each '<IIIHHQQddd': kind, site and module as numbers of the lists here,
                thread, flags, then hash, blocks, sum of squares and two sketches of the values (native/fingerprint.cpp).
-               Flags: 1 backward, 2 random, 4 from the host, 8 to the host, 16 a hash only. The mark 'number read' has
-               the number in the place of the sum of squares.
+               Flags: 1 backward, 2 random, 4 from the host, 8 to the host, 16 a hash only, 32 autograd listens. The
+               mark 'number read' has the number in the place of the sum of squares.
     left_out   calls beyond the million that are kept
     """
 

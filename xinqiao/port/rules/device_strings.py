@@ -15,6 +15,7 @@ Source: PyTorch 2.13, torch.accelerator.current_accelerator; what takes a device
 import ast
 from collections.abc import Iterator
 
+from xinqiao.port.cuda_uses import asks_for_cuda
 from xinqiao.port.dialect import ACCELERATOR, device_inside_text, device_string
 from xinqiao.port.places import Place, is_map_location, place_of
 from xinqiao.port.rule import Finding, replace, rule
@@ -47,8 +48,8 @@ def constant(node: ast.AST, source: Source) -> Iterator[Finding]:
     if _falls_back_to_cuda(node, source):
         yield Finding(node, "safe", "used only where there is no accelerator")
         return
-    if asks_for_cuda(source.parent(node)):
-        yield Finding(node, "safe", "asks whether the device is CUDA")
+    if asks_for_cuda(source.parent(node), source):
+        yield Finding(node, "safe", "it asks whether the accelerator is CUDA")
         return
     place = place_of(node, source)
     if place == "device":
@@ -86,11 +87,6 @@ def is_map_location_key(node: ast.AST, source: Source) -> bool:
     """Whether a string is a key of a dictionary given as map_location."""
     parent = source.parent(node)
     return isinstance(parent, ast.Dict) and node in parent.keys and is_map_location(parent, source)
-
-
-def asks_for_cuda(test: ast.AST | None) -> bool:
-    """`ACCELERATOR == "cuda"`, as a port writes it where CUDA keeps what other devices do not have."""
-    return isinstance(test, ast.Compare) and isinstance(test.left, ast.Name) and test.left.id == ACCELERATOR
 
 
 def _falls_back_to_cuda(node: ast.AST, source: Source) -> bool:

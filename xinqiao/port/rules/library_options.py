@@ -15,9 +15,9 @@ Source: https://huggingface.co/docs/transformers/attention_interface, https://xg
 import ast
 from collections.abc import Iterator
 
+from xinqiao.port.cuda_uses import asks_for_cuda
 from xinqiao.port.dialect import ACCELERATOR
 from xinqiao.port.rule import Finding, replace, rule
-from xinqiao.port.rules.device_strings import asks_for_cuda
 from xinqiao.port.source import Edit, Source
 
 _ATTENTION = {
@@ -42,7 +42,7 @@ def name(node: ast.AST, source: Source) -> Iterator[Finding]:
     if not isinstance(node.value, str) or node.value not in _ATTENTION:
         return
     parent = source.parent(node)
-    if isinstance(parent, ast.IfExp) and asks_for_cuda(parent.test):
+    if isinstance(parent, ast.IfExp) and asks_for_cuda(parent.test, source):
         yield Finding(node, "safe", "chosen on CUDA only")
     elif isinstance(parent, ast.Compare) or (isinstance(parent, ast.Dict) and node in parent.keys):
         yield Finding(node, "safe", "compared or looked up; what is chosen is looked at where it is chosen")

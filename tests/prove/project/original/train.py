@@ -3,10 +3,11 @@
 import os
 import sys
 
-import common
 import torch
-from model import Classifier
 from torch.cuda.amp import GradScaler, autocast
+
+import common
+from model import Classifier
 
 STEPS = 4
 

@@ -3,11 +3,12 @@
 import os
 import sys
 
-import common
 import torch
+from torch.amp import GradScaler, autocast
+
+import common
 from common import ACCELERATOR, ACCELERATOR_MODULE
 from model import Classifier
-from torch.amp import GradScaler, autocast
 
 STEPS = 4
 
