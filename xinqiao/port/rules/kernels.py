@@ -44,6 +44,8 @@ def kernel(node: ast.AST, source: Source) -> Iterator[Finding]:
     )
     package = "Triton" if (source.resolve(decorator) or "").startswith("triton") else "numba.cuda"
     reason = f"{package} kernel {signature}, {called}: {_write(node.name)}"
+    for other in (d for d in decorators if d is not decorator and (source.resolve(d) or "").startswith("triton.")):
+        yield Finding(other, "needs-you", f"tunes the kernel {node.name}: it goes when the kernel does")
     yield Finding(decorator, "needs-you", reason, adds=stubs.beside(node.name, text, source))
 
 
