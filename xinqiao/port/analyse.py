@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from xinqiao.port import manifest, other_files
+from xinqiao.port import manifest
 from xinqiao.port.collect import facts_of
 from xinqiao.port.engine import Ported, port_source
 from xinqiao.port.facts import Facts
+from xinqiao.port.files import is_looked_at, port_file
 from xinqiao.port.flow import together
 from xinqiao.port.known import Known
 from xinqiao.port.outcome import UNREAD, record_of
@@ -71,7 +72,7 @@ def analyse(project: Path, target: Target) -> Result:
     telling = [f for f in python if WORTH_KNOWING.search(f.data or b"")]
     known = together(f for f in spread(partial(_facts, target), telling, size) if f is not None)
     bound = [f for f in python if WORTH_PARSING.search(f.data or b"") and not (f.data or b"").startswith(GENERATED)]
-    ported = spread(partial(_ported, known, target), bound, size) + list(_others(files))
+    ported = spread(partial(_ported, known, target), bound, size) + list(_others(files, target))
     lines = sum(f.data.count(b"\n") for f in files if f.data is not None)
     record = record_of(target, (f.path for f in files), ported, lines, time.monotonic() - begun)
     changed = {p.path for p in ported if p.data is not None}
@@ -110,13 +111,12 @@ def _ported(known: Known, target: Target, file: File) -> Ported:
         return Ported(file.path, [_unread(file.path, "nested too deeply to be read; it is left as it is")])
 
 
-def _others(files: Iterable[File]) -> Iterator[Ported]:
+def _others(files: Iterable[File], target: Target) -> Iterator[Ported]:
     for file in files:
         if file.data is None:
             yield Ported(file.path, [_unread(file.path, file.problem)])
-        elif not file.path.endswith(".py") and WORTH_PARSING.search(file.data):
-            found = other_files.occurrences(file.path, file.data.decode("utf-8", "replace"))
-            yield Ported(file.path, found)
+        elif not file.path.endswith(".py"):
+            yield port_file(file.path, file.data, target)
 
 
 def _unread(path: str, reason: str) -> Occurrence:
@@ -135,7 +135,7 @@ def _files(project: Path) -> Iterator[File]:
         for name in sorted(files):
             full = Path(folder, name)
             path = full.relative_to(project).as_posix()
-            if not (name.endswith(".py") or other_files.is_looked_at(path)):
+            if not (name.endswith(".py") or is_looked_at(path)):
                 continue
             if full.is_symlink():
                 continue  # its target is looked at where it lies
