@@ -44,7 +44,7 @@ FAULTS = [
     # the loop
     Fault("a lost zero_grad", "train.py", "    optimizer.zero_grad(set_to_none=True)\n", "", ("train.py", "scaler.scale(loss)")),
     Fault("a lost eval()", "train.py", "    model.eval()\n", "", ("model.py", "self.drop(")),
-    Fault("a lost no_grad", "train.py", "with torch.no_grad()", "with torch.enable_grad()", ("train.py", "logits, _ = model")),
+    Fault("a lost no_grad", "train.py", "with torch.no_grad()", "with torch.enable_grad()"),
     Fault("another optimizer", "train.py", "torch.optim.AdamW", "torch.optim.Adam", ("train.py", "scaler.step(")),
     Fault("a lost schedule", "train.py", "        schedule.step()\n", "", ("train.py", "scaler.step(")),
     Fault("gradients not clipped", "train.py", "    torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)\n", ""),

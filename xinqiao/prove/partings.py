@@ -192,7 +192,11 @@ class Walk:
 
     def _mark_added(self, number: int) -> None:
         name = self.port.kind(self.port.all[number]).operator
-        if words.kind_of(name) in ("autocast", "collective"):  # to wait or to read more often changes no answer
+        if words.kind_of(name) in (
+            "autocast",
+            "collective",
+            "gradient",
+        ):  # to wait or to read more often changes no answer
             self._added(words.kind_of(name), "differs", number, f"{words.what(name)} here, the original does not")
 
     # ---- what is said ----
@@ -204,7 +208,7 @@ class Walk:
         )
         self._add(
             Parting(
-                kind=kind, weight=weight, rank=self.rank, order=pair.number, message=said,
+                kind=kind, weight=weight, rank=self.rank, order=pair.number, port_order=pair.port_number, message=said,
                 original=self.original.site(pair.original), port=self.port.site(pair.port),
                 module=self.original.module(pair.original), operator=words.operator(before), distance=far,
                 details=details if words.operator(before) else [],

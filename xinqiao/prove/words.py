@@ -8,6 +8,7 @@ from xinqiao.record.schema import CallKind
 _MARKS = {  # first word of a mark: (kind of parting, what the program does there)
     "synchronize": ("synchronize", "waits for the device"),
     "autocast": ("autocast", "enters mixed precision"),
+    "no": ("gradient", "stops autograd"),
     "collective": ("collective", "communicates"),
     "number": ("number", "reads a number back"),
     "module": ("missing", "runs a module"),
