@@ -42,11 +42,12 @@ def port_source(source: Source) -> Ported:
     A file by itself is a project of one file.
     """
     if not source.project.complete:
-        source.project = together([facts_of(source)])
+        source.know(together([facts_of(source)]))
     findings = _without_swallowed(list(_findings(source)), source)
     claimed = Ranges((source.start(f.node), source.end(f.node), f.node) for _, f in findings)
     findings += [(LEFTOVERS, f) for f in leftovers(source, claimed)]
-    findings = [(name, _allowed(f, source)) for name, f in findings]
+    taken = {name for name in (ACCELERATOR, MODULE) if defines_otherwise(source, name)}
+    findings = [(name, _allowed(f, source, taken)) for name, f in findings]
     edits, data = _written(findings, source)
     if data is None and edits:
         findings = [(name, _by_hand(f)) for name, f in findings]
@@ -72,7 +73,7 @@ def _without_swallowed(found: _Found, source: Source) -> _Found:
     return [(n, f) for n, f in found if not replaced.cover(source.start(f.node), source.end(f.node), f.node)]
 
 
-def _allowed(finding: Finding, source: Source) -> Finding:
+def _allowed(finding: Finding, source: Source, taken: set[str]) -> Finding:
     """The finding, without a rewrite that is not wanted or not possible here."""
     target: Target = source.target
     if finding.verdict != "rewritten":
@@ -81,11 +82,9 @@ def _allowed(finding: Finding, source: Source) -> Finding:
         return Finding(finding.node, "safe", "this chip's PyTorch device is 'cuda'")
     if finding.risky and not target.risky:
         return Finding(finding.node, "needs-you", f"{finding.reason}; --risky makes this rewrite")
-    taken = [name for name in (ACCELERATOR, MODULE) if name in finding.needs and defines_otherwise(source, name)]
-    if taken:
-        return Finding(
-            finding.node, "needs-you", f"this file has a name {taken[0]} of its own: rename it, and port again"
-        )
+    if used := sorted(taken.intersection(finding.needs)):
+        reason = f"this file has a name {used[0]} of its own: rename it, and port again"
+        return Finding(finding.node, "needs-you", reason)
     return finding if _is_where_it_says(finding.node, source) else _by_hand(finding)
 
 
