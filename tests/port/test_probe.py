@@ -12,6 +12,7 @@ ASKED = "needs-you"
 REWRITTEN = [
     ("torch.cuda.*", "torch.cuda.synchronize()", "torch.accelerator.synchronize()"),
     ("import torch as th", "import torch as th\nth.cuda.synchronize()", "th.accelerator.synchronize()"),
+    ("import torch as th", "import torch as th\nth.cuda.empty_cache()", "ACCELERATOR_MODULE.empty_cache()"),
     ("import torch.cuda as tc", "import torch.cuda as tc\ntc.device_count()", "torch.accelerator.device_count()"),
     ("from torch import cuda", "from torch import cuda\ncuda.is_available()", "torch.accelerator.is_available()"),
     ("getattr(torch, 'cuda')", 'getattr(torch, "cuda").synchronize()', "torch.accelerator.synchronize()"),

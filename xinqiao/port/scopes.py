@@ -30,6 +30,7 @@ class Scopes:
         self._bindings: dict[ast.AST, dict[str, str | None]] = {tree: {}}
         self._declared: dict[tuple[ast.AST, str], bool] = {}  # (scope, name) → whether global rather than nonlocal
         self._scope_of: dict[ast.AST, ast.AST] = {}
+        self._owners: dict[ast.Name, ast.AST | None] = {}  # many rules ask for the same name
         self._names: set[str] = set()  # bound anywhere
         self.stars: list[str] = []
         for node in (*kinds.get(ast.Global, ()), *kinds.get(ast.Nonlocal, ())):
@@ -47,6 +48,7 @@ class Scopes:
             table = self._bindings.setdefault(scope, {})
             table[target.id] = found if table.get(target.id, "") in ("", found) else table[target.id]
             self._names.add(target.id)
+        self._owners.clear()  # what was asked above did not know all aliases yet
 
     def _bind(self, node: ast.AST, aliases: list[tuple[ast.AST, ast.Assign]]) -> None:
         if isinstance(node, ast.Import):
@@ -120,8 +122,11 @@ class Scopes:
 
     def owner(self, node: ast.Name) -> ast.AST | None:
         """The scope that binds a name; None where the file does not bind it."""
-        if node.id not in self._names:
-            return None
+        if node not in self._owners:
+            self._owners[node] = self._owner(node) if node.id in self._names else None
+        return self._owners[node]
+
+    def _owner(self, node: ast.Name) -> ast.AST | None:
         here = self.scope(node)
         if (is_global := self._declared.get((here, node.id))) is not None:
             return self._tree if is_global else self._bound(node.id, self._outer(here))
