@@ -2,8 +2,9 @@
 
     python benchmarks/prove_overhead.py [--chip NAME] [--rounds N]
 
-Prints the median processor seconds per step of each and their ratio, at three widths (4 layers, 128 tokens, batch 8, AdamW, one
-thread). With evidence, every call is fingerprinted and every module's inputs, outputs and gradients are hashed.
+Prints the median processor seconds per step of each and their ratio, at three widths (4 layers, 128 tokens, batch 8,
+AdamW, one thread). With evidence, every call is fingerprinted, and every module's inputs, outputs and gradients are
+hashed.
 """
 
 import argparse
