@@ -150,7 +150,12 @@ def test_two_proofs_are_refused():
     ("one", "ports", "says"),
     [
         (None, [], []),
-        (proof(), [], ["Nothing is left to do before the chip itself."]),
+        (
+            proof(),
+            [],
+            ["Nothing is left to do here. On the chip itself, keep a record, and compare it with the virtual one:"],
+        ),
+        (proof(port=side(virtual=False)), [], ["Nothing is left to do."]),
         (proof(), [port(occurrences=[NEEDS_YOU])], ["1 place in the code needs you."]),
         (
             proof(unproven=[unproven(), unproven(12)]),

@@ -89,7 +89,11 @@ WORDS: dict[str, tuple[str, str]] = {
         "移植改动的 {changed} 条语句中，有 1 条从未执行，因此没有得到证明。请换一种方式运行程序，使它被执行到。",
     ),
     "do_prove": ("Run the original and the port, and compare them:", "运行原程序和移植后的程序，并比较："),
-    "do_nothing": ("Nothing is left to do before the chip itself.", "在上芯片之前，没有需要做的了。"),
+    "do_chip": (
+        "Nothing is left to do here. On the chip itself, keep a record, and compare it with the virtual one:",
+        "这里没有需要做的了。请在芯片上留下记录，再与虚拟运行的记录比较：",
+    ),
+    "do_nothing": ("Nothing is left to do.", "没有需要做的了。"),
     # the proof
     "proof": ("What was compared", "比较了什么"),
     "of": ("{part} of {all}", "{part} / {all}"),
