@@ -29,7 +29,7 @@ def test_help(words):
     [
         (["chip"], "no command 'chip'; did you mean chips"),
         (["chips", "910z"], "no chip '910z'; did you mean"),
-        (["port", "nowhere", "--chip", "910c", "--check"], "nowhere: no such folder"),
+        (["port", "nowhere", "--chip", "910c", "--check"], "nowhere: no such folder or file"),
         (["undo", "."], "no port to take back"),
         (["report", "none.json", "--out", "x.html"], "none.json: cannot be read"),
     ],

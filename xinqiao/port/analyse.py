@@ -1,4 +1,10 @@
-"""Read a project: find its files, learn what they know of each other, run the rules over them. Nothing is written."""
+"""Files that cannot be read are left as they are.
+
+What it does: reads a project, and reports once every file that is not Python 3, cannot be decoded or cannot be opened.
+Why: a file that nobody looked at may hold CUDA-bound code.
+Unsafe when: never seen.
+Source: Python's language reference, lexical analysis: encoding declarations.
+"""
 
 import os
 import time
@@ -7,7 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from xinqiao.errors import InputError
 from xinqiao.port import manifest
 from xinqiao.port.collect import facts_of
 from xinqiao.port.engine import Ported, port_source
@@ -15,12 +20,14 @@ from xinqiao.port.facts import Facts
 from xinqiao.port.files import is_looked_at, port_file
 from xinqiao.port.flow import together
 from xinqiao.port.known import Known
+from xinqiao.port.outcome import UNREAD, record_of
 from xinqiao.port.source import parse
 from xinqiao.port.spread import spread
 from xinqiao.port.target import Target
 from xinqiao.port.words import WORTH_KNOWING, WORTH_PARSING
 from xinqiao.record.schema import Occurrence, PortRecord
 
+GENERATED = b'"""Written by `xinqiao port'  # how a file begins that a port adds: it is right as it is
 TOO_LARGE = 2_000_000  # bytes of one file
 # ValueError: undecodable, or a NUL. MemoryError: Python's parser has no room left on its stack.
 _NOT_READABLE = (SyntaxError, ValueError, LookupError, RecursionError, MemoryError)
@@ -32,6 +39,8 @@ NOT_OURS = {
     "venv",
     ".tox",
     "node_modules",
+    manifest.FOLDER,
+    manifest.PART,
     "__pycache__",
     ".mypy_cache",
     ".ruff_cache",
@@ -56,28 +65,18 @@ class Result:
 
 def analyse(project: Path, target: Target) -> Result:
     """Every CUDA-bound place, with what a port writes instead."""
-    if not project.is_dir():
-        raise InputError(f"{project}: no such folder; `xinqiao port PROJECT --chip NAME --out DIR`")
     begun = time.monotonic()
     files = list(_files(project))
     python = [f for f in files if f.path.endswith(".py") and f.data is not None]
     size = sum(len(f.data or b"") for f in python)
     telling = [f for f in python if WORTH_KNOWING.search(f.data or b"")]
     known = together(f for f in spread(partial(_facts, target), telling, size) if f is not None)
-    bound = [f for f in python if WORTH_PARSING.search(f.data or b"")]
+    bound = [f for f in python if WORTH_PARSING.search(f.data or b"") and not (f.data or b"").startswith(GENERATED)]
     ported = spread(partial(_ported, known, target), bound, size) + list(_others(files, target))
-    occurrences = sorted((o for p in ported for o in p.occurrences), key=lambda o: (o.file, o.line, o.column))
-    record = PortRecord(
-        chip=target.chip.name,
-        title=target.chip.title,
-        style=target.style,
-        files=len(files),
-        lines=sum(f.data.count(b"\n") for f in files if f.data is not None),
-        changed=sum(p.data is not None for p in ported),
-        wall_seconds=time.monotonic() - begun,
-        occurrences=occurrences,
-    )
-    return Result(record, ported, {f.path: f.data for f in files if f.data is not None})
+    lines = sum(f.data.count(b"\n") for f in files if f.data is not None)
+    record = record_of(target, (f.path for f in files), ported, lines, time.monotonic() - begun)
+    changed = {p.path for p in ported if p.data is not None}
+    return Result(record, ported, {f.path: f.data for f in files if f.data is not None and f.path in changed})
 
 
 def _facts(target: Target, file: File) -> Facts | None:
@@ -122,22 +121,29 @@ def _others(files: Iterable[File], target: Target) -> Iterator[Ported]:
 
 def _unread(path: str, reason: str) -> Occurrence:
     return Occurrence(
-        file=path, line=1, column=1, end_line=1, end_column=1, rule="files", verdict="needs-you", before="", after="",
+        file=path, line=1, column=1, end_line=1, end_column=1, rule=UNREAD, verdict="needs-you", before="", after="",
         reason=reason,
     )  # fmt: skip
 
 
 def _files(project: Path) -> Iterator[File]:
+    if not project.is_dir():
+        yield _read(project, project.name)
+        return
     for folder, names, files in os.walk(project):
         names[:] = sorted(n for n in names if n not in NOT_OURS and not n.endswith(".egg-info"))
         for name in sorted(files):
             full = Path(folder, name)
             path = full.relative_to(project).as_posix()
-            if name == manifest.NAME or not (name.endswith(".py") or is_looked_at(path)):
+            if not (name.endswith(".py") or is_looked_at(path)):
                 continue
             if full.is_symlink():
                 continue  # its target is looked at where it lies
-            try:
-                yield File(path, full.read_bytes())
-            except OSError as error:
-                yield File(path, None, f"cannot be read ({error.strerror})")
+            yield _read(full, path)
+
+
+def _read(full: Path, path: str) -> File:
+    try:
+        return File(path, full.read_bytes())
+    except OSError as error:
+        return File(path, None, f"cannot be read ({error.strerror})")

@@ -80,7 +80,7 @@ def _allowed(finding: Finding, source: Source) -> Finding:
     if target.audit:
         return Finding(finding.node, "safe", "this chip's PyTorch device is 'cuda'")
     if finding.risky and not target.risky:
-        return Finding(finding.node, "needs-you", f"{finding.reason}; --risky makes this rewrite")
+        return Finding(finding.node, "needs-you", f"{finding.reason}; --risky makes this rewrite", risky=True)
     taken = [name for name in (ACCELERATOR, MODULE) if name in finding.needs and defines_otherwise(source, name)]
     if taken:
         return Finding(
@@ -146,6 +146,7 @@ def _occurrences(findings: _Found, source: Source, edits: Sequence[Edit]) -> lis
                 before=source.data[start:end].decode(),
                 after=apply(source.data, inside, start, end).decode() if rewritten else "",
                 reason=finding.reason,
+                risky=finding.risky,
             )
         )
     return found

@@ -33,7 +33,7 @@ def page(records: Sequence[Record], *, lang: Language) -> str:
         )
     runs, ports, proof = split(records)
     about = subject(runs) if runs else None
-    moved = proof.port if proof else ports[-1] if ports else None
+    moved = proof.port if proof else ports[-1].summary if ports else None
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,

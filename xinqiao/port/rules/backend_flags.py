@@ -4,6 +4,10 @@ What it does: a flag that is only set is left, because no other device reads it;
 you.
 Why: `torch.backends.cudnn.benchmark = True` changes nothing elsewhere, but a program that asks for `cudnn.version()`
 decides by the answer.
+Unsafe when: never seen: nothing is rewritten.
+Source: PyTorch 2.13, torch/backends/cudnn/__init__.py, torch/backends/cuda/__init__.py.
+
+    torch.backends.cudnn.benchmark = True  →    torch.backends.cudnn.benchmark = True
 """
 
 import ast

@@ -4,6 +4,8 @@ What it does: a function that `torch.accelerator` has is taken from there; any o
 taken from `torch.get_device_module(ACCELERATOR)`. Aliases are followed: `import torch.cuda as tc`,
 `from torch import cuda`, `getattr(torch, "cuda")`.
 Why: `torch.cuda` is one vendor's module.
+Unsafe when: a program replaces functions of `torch.cuda` by its own at run time.
+Source: PyTorch 2.13, torch/accelerator/__init__.py, torch.get_device_module.
 
     torch.cuda.synchronize()               →    torch.accelerator.synchronize()
     torch.cuda.manual_seed_all(seed)       →    ACCELERATOR_MODULE.manual_seed_all(seed)

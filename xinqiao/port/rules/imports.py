@@ -3,6 +3,8 @@
 What it does: `torch.cuda` may be imported anywhere and stays; `from torch.cuda.amp import autocast` becomes an import
 from `torch.amp`; a CUDA-only package needs you, with what to use instead.
 Why: the package is missing on another device, or stops at import.
+Unsafe when: never seen.
+Source: PyTorch 2.13, torch/cuda/amp/__init__.py, torch/amp/__init__.py; the packages' own installation pages.
 
     from torch.cuda.amp import autocast    →    from torch.amp import autocast
 """

@@ -2,6 +2,10 @@
 
 What it does: `pin_memory=True` and `.pin_memory()` are found and left.
 Why: PyTorch pins for the accelerator that is there; `pin_memory_device` is a device string, which another rule has.
+Unsafe when: never seen: nothing is rewritten.
+Source: PyTorch 2.13, torch.utils.data.DataLoader, torch.Tensor.pin_memory.
+
+    DataLoader(data, pin_memory=True)      →    DataLoader(data, pin_memory=True)
 """
 
 import ast
