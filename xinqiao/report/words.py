@@ -139,6 +139,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "show_places_one": ("Show 1 place", "显示 1 处"),
     "show_more_places": ("Show {count} more places", "显示另外 {count} 处"),
     "show_more_places_one": ("Show 1 more place", "显示另外 1 处"),
+    "dependencies": ("In installed packages that the project imports", "项目导入的已安装软件包"),
+    "package": ("package", "软件包"),
+    "choice": ("what this port does about it", "本次移植的处理"),
+    "patch": ("a ported copy is in the project", "项目中附有移植后的副本"),
+    "translate": ("its CUDA calls are translated while it runs", "运行时翻译它的 CUDA 调用"),
+    "left_alone": ("nothing", "不处理"),
     "nothing_found": ("Nothing that is bound to CUDA was found.", "没有发现绑定 CUDA 的代码。"),
     # the numbers
     "numbers": ("The numbers, side by side", "数值对比"),
