@@ -81,7 +81,7 @@ def with_names(text):
         bound_reason=text,
         unproven=[unproven(text=text)],
     )
-    return [run(**changes), port(title=text, occurrences=[place]), run(**changes), proven]  # fmt: skip
+    return [run(**changes), port(title=text, occurrences=[place], dependencies=[package(text, version=text, known=text)]), run(**changes), proven]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", HOSTILE)
