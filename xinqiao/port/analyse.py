@@ -6,28 +6,37 @@ Unsafe when: never seen.
 Source: Python's language reference, lexical analysis: encoding declarations.
 """
 
+import gc
 import os
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from xinqiao.port import manifest
 from xinqiao.port.collect import facts_of
+from xinqiao.port.cuda_source import exported, is_device_source
 from xinqiao.port.engine import Ported, port_source
 from xinqiao.port.facts import Facts
-from xinqiao.port.files import is_looked_at, port_file
+from xinqiao.port.files import is_looked_at
+from xinqiao.port.files import port_file as port_other_file
 from xinqiao.port.flow import together
+from xinqiao.port.kernel_files import port_kernel_file
 from xinqiao.port.known import Known
 from xinqiao.port.outcome import UNREAD, record_of
 from xinqiao.port.source import parse
 from xinqiao.port.spread import spread
+from xinqiao.port.surroundings import Surroundings, look_around
 from xinqiao.port.target import Target
 from xinqiao.port.words import WORTH_KNOWING, WORTH_PARSING
 from xinqiao.record.schema import Occurrence, PortRecord
 
-GENERATED = b'"""Written by `xinqiao port'  # how a file begins that a port adds: it is right as it is
+GENERATED = (
+    b'"""Written by `xinqiao port',
+    b"# Written by `xinqiao port`",
+)  # how a file begins that a port adds: it is right as it is
 TOO_LARGE = 2_000_000  # bytes of one file
 # ValueError: undecodable, or a NUL. MemoryError: Python's parser has no room left on its stack.
 _NOT_READABLE = (SyntaxError, ValueError, LookupError, RecursionError, MemoryError)
@@ -63,6 +72,19 @@ class Result:
     before: dict[str, bytes]  # of the files that change
 
 
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Trees are large and have no cycles: looking for some takes a third of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+@_without_collection()
 def analyse(project: Path, target: Target) -> Result:
     """Every CUDA-bound place, with what a port writes instead."""
     begun = time.monotonic()
@@ -71,18 +93,34 @@ def analyse(project: Path, target: Target) -> Result:
     size = sum(len(f.data or b"") for f in python)
     telling = [f for f in python if WORTH_KNOWING.search(f.data or b"")]
     known = together(f for f in spread(partial(_facts, target), telling, size) if f is not None)
-    bound = [f for f in python if WORTH_PARSING.search(f.data or b"") and not (f.data or b"").startswith(GENERATED)]
-    ported = spread(partial(_ported, known, target), bound, size) + list(_others(files, target))
+    around = look_around((f.path, f.data) for f in files if f.data is not None)
+    launching = {site.rpartition(":")[0] for sites in around.sites.values() for site in sites}
+    bound = [f for f in python if f.path in launching or WORTH_PARSING.search(f.data or b"")]
+    bound = [f for f in bound if not (f.data or b"").startswith(GENERATED)]
+    ported = spread(partial(_ported, known, around, target), bound, size) + list(_others(files, around, target))
+    ported += _added(ported, {f.path for f in files})
     lines = sum(f.data.count(b"\n") for f in files if f.data is not None)
     record = record_of(target, (f.path for f in files), ported, lines, time.monotonic() - begun)
     changed = {p.path for p in ported if p.data is not None}
     return Result(record, ported, {f.path: f.data for f in files if f.data is not None and f.path in changed})
 
 
+def _added(ported: Iterable[Ported], there: set[str]) -> list[Ported]:
+    """New files. One that is there already stays: a person may have written in it."""
+    texts = {a.path: a.text for p in ported for a in sorted(p.adds)}
+    return [Ported(path, data=text.encode()) for path, text in sorted(texts.items()) if path not in there]
+
+
+@_without_collection()
+def port_file(file: File, target: Target) -> Ported:
+    """One Python file by itself."""
+    return _ported(Known(), look_around([(file.path, file.data or b"")]), target, file)
+
+
 def _facts(target: Target, file: File) -> Facts | None:
     """None for what is not Python 3; the second look says so."""
     assert file.data is not None
-    if len(file.data) > TOO_LARGE:
+    if len(file.data) > TOO_LARGE or file.data.startswith(GENERATED):
         return None
     try:
         source = parse(file.path, file.data, target)
@@ -94,7 +132,7 @@ def _facts(target: Target, file: File) -> Facts | None:
         return None
 
 
-def _ported(known: Known, target: Target, file: File) -> Ported:
+def _ported(known: Known, around: Surroundings, target: Target, file: File) -> Ported:
     assert file.data is not None
     if len(file.data) > TOO_LARGE:
         reason = f"over {TOO_LARGE // 1_000_000} MB, most likely generated: port what generates it; it is left as it is"
@@ -104,19 +142,27 @@ def _ported(known: Known, target: Target, file: File) -> Ported:
     except _NOT_READABLE as error:
         where = f"line {error.lineno}: {error.msg}" if isinstance(error, SyntaxError) else str(error)
         return Ported(file.path, [_unread(file.path, f"not Python 3 ({where}); it is left as it is")])
-    source.project = known
+    source.know(known)
+    source.around = around
     try:
         return port_source(source)
     except RecursionError:
         return Ported(file.path, [_unread(file.path, "nested too deeply to be read; it is left as it is")])
 
 
-def _others(files: Iterable[File], target: Target) -> Iterator[Ported]:
+def _others(files: Iterable[File], around: Surroundings, target: Target) -> Iterator[Ported]:
     for file in files:
         if file.data is None:
             yield Ported(file.path, [_unread(file.path, file.problem)])
+        elif PurePosixPath(file.path).suffix in (".cu", ".cuh"):
+            yield port_kernel_file(file.path, file.data, around)
         elif not file.path.endswith(".py"):
-            yield port_file(file.path, file.data, target)
+            ported = port_other_file(file.path, file.data, target)
+            if is_device_source(file.path) and exported(file.data.decode("utf-8", "replace")):
+                kernels = port_kernel_file(file.path, file.data, around)
+                ported.occurrences += kernels.occurrences
+                ported.adds |= kernels.adds
+            yield ported
 
 
 def _unread(path: str, reason: str) -> Occurrence:

@@ -91,8 +91,9 @@ def take_back(root: Path, names: list[str], known: Manifest) -> None:
             manifest.save(root, Manifest(chip=known.chip, files=left, folders=known.folders), {})
             return
         for folder in reversed(known.folders):
-            if (root / folder).is_dir() and not any((root / folder).iterdir()):
-                (root / folder).rmdir()
+            # What Python compiled there goes with the modules that were added.
+            if (root / folder).is_dir() and all(p.name == "__pycache__" for p in (root / folder).iterdir()):
+                shutil.rmtree(root / folder)
         manifest.remove(root)
 
 

@@ -11,7 +11,7 @@ from xinqiao.errors import InputError, nearest
 
 _HERE = Path(__file__).parent
 _FOLDERS = ("rules", "files")  # a file of these that documents itself as a rule is one
-_ELSEWHERE = {"leftovers": "other-places", "other_files": "other-files", "analyse": "files"}
+_ELSEWHERE = {"leftovers": "other-places", "analyse": "files"}
 _PART = re.compile(r"^(What it does|Why|Unsafe when|Source):\s*", re.MULTILINE)
 
 

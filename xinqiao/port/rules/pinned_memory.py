@@ -2,10 +2,10 @@
 
 What it does: `pin_memory=True` and `.pin_memory()` are found and left.
 Why: PyTorch pins for the accelerator that is there; `pin_memory_device` is a device string, which another rule has.
-Unsafe when: never seen: nothing is rewritten.
-Source: PyTorch 2.13, torch.utils.data.DataLoader, torch.Tensor.pin_memory.
+Unsafe when: the vendor's PyTorch does not pin host memory; it then copies from ordinary memory.
+Source: torch 2.13 torch/utils/data/_utils/pin_memory.py (it asks torch.accelerator).
 
-    DataLoader(data, pin_memory=True)      →    DataLoader(data, pin_memory=True)
+    DataLoader(data, pin_memory=True)      →    the same
 """
 
 import ast
