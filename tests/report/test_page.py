@@ -81,7 +81,8 @@ def with_names(text):
         bound_reason=text,
         unproven=[unproven(text=text)],
     )
-    return [run(**changes), port(title=text, occurrences=[place], dependencies=[package(text, version=text, known=text)]), run(**changes), proven]  # fmt: skip
+    ported = port(title=text, occurrences=[place], dependencies=[package(text, version=text, known=text)])
+    return [run(**changes), ported, run(**changes), proven]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
