@@ -51,6 +51,7 @@ def page(records: Sequence[Record], *, lang: Language) -> str:
         bars=sections.bars,
         memory=lambda run: sections.memory(run, lang),
         places=sections.places(ports),
+        dependencies=sections.dependencies(ports),
         proof=proof,
         counts=sections.counts(proof) if proof else [],
         steps=steps(proof, runs, ports, lang),
