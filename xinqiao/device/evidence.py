@@ -4,15 +4,17 @@ import base64
 import ctypes
 import os
 import random
-import sysconfig
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import torch
+
 from xinqiao.device import dtypes
 from xinqiao.device.judge import unpack
+from xinqiao.device.lines import package_folders
 from xinqiao.device.printed import Printed
 from xinqiao.device.reached import Reached
 from xinqiao.device.request import Request
@@ -21,8 +23,7 @@ from xinqiao.device.trap import Trap
 from xinqiao.native.fingerprint import kernel
 from xinqiao.record.schema import CallKind, CudaUse, Evidence, Failure, Site
 
-PACKAGES = Path(sysconfig.get_paths()["purelib"])
-SEED = 0  # of Python's and NumPy's generators, where the program chooses none
+SEED = 0  # of Python's, NumPy's and PyTorch's generators, where the program chooses none
 
 
 @dataclass
@@ -45,6 +46,7 @@ class Keeper:
         self.reached = Reached(self.root, request.watched)
         self.trap: Trap | None = None
         random.seed(SEED)
+        torch.default_generator.manual_seed(SEED)  # PyTorch's own start is another at each start
         if find_spec("numpy"):
             import numpy
 
@@ -83,9 +85,12 @@ class Keeper:
         if not line:
             return Site(file="", line=0, function=file)
         path = Path(file)
-        for base, prefix in ((self.root, ""), (PACKAGES, "site-packages/")):
+        if path.is_relative_to(self.root):
+            return Site(file=path.relative_to(self.root).as_posix(), line=line, function=function)
+        for base in package_folders():
             if path.is_relative_to(base):
-                return Site(file=prefix + path.relative_to(base).as_posix(), line=line, function=function)
+                named = f"site-packages/{path.relative_to(base).as_posix()}"
+                return Site(file=named, line=line, function=function)
         return Site(file=path.name, line=line, function=function)
 
     def _cuda_uses(self) -> Iterable[CudaUse]:

@@ -1,15 +1,26 @@
 """Which Python lines are the user's, and how they are written."""
 
 import os
+import sys
 import sysconfig
+from functools import cache
 from pathlib import Path
+
+import torch
 
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 LIBRARY_PREFIXES = (
     _PACKAGE,
-    str(Path(sysconfig.get_paths()["purelib"]) / "torch") + os.sep,
+    str(Path(torch.__file__).parent) + os.sep,
     sysconfig.get_paths()["stdlib"] + os.sep + "threading",
 )
+
+
+@cache
+def package_folders() -> tuple[Path, ...]:
+    """Where packages are installed, as this interpreter finds them."""
+    named = (Path(p) for p in sys.path if Path(p).name in ("site-packages", "dist-packages"))
+    return tuple(dict.fromkeys([Path(torch.__file__).parents[1], *named]))
 
 
 def is_user_file(file: str) -> bool:

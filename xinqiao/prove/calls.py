@@ -5,7 +5,7 @@ import re
 import struct
 import zlib
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import sqrt
 from typing import NamedTuple
@@ -17,7 +17,9 @@ from xinqiao.record.schema import CallKind, Evidence, Site
 BACKWARD, RANDOM, FROM_HOST, TO_HOST, HASH_ONLY, GRADIENTS = 1, 2, 4, 8, 16, 32
 _ENTRY = struct.Struct("<IIIHHQQddd")
 # Kernels that devices name differently and that compute one thing.
+ASSIGNMENT = "assignment"
 _SAME = [
+    (re.compile(r"aten::fill_\.Tensor$"), ASSIGNMENT),
     (re.compile(r"aten::_to_copy$"), "aten::copy_"),
     (re.compile(r"aten::_?scaled_dot_product_\w*attention(_for_cpu)?(_overrideable)?(_backward)?$"), r"attention\3"),
     (re.compile(r"aten::_(?:foreach_|fused_)(adamw?|sgd|adagrad)_?.*"), r"optimizer \1"),
@@ -55,6 +57,7 @@ class Calls:
 
     evidence: Evidence
     lines: Lines | None = None
+    _assigned: set[int] = field(default_factory=set)
 
     @cached_property
     def all(self) -> list[Call]:
@@ -72,9 +75,26 @@ class Calls:
         """
         found: dict[int, list[int]] = {}
         for number, call in enumerate(self.all):
-            if self.evidence.kinds[call.kind].operator != "seed":
-                found.setdefault(call.thread, []).append(number)
+            numbers = found.setdefault(call.thread, [])
+            if self.evidence.kinds[call.kind].operator == "seed":
+                continue
+            if numbers and self._is_assignment(numbers[-1], number):
+                numbers.pop()
+                self._assigned.add(number)
+            numbers.append(number)
         return [found[thread] for thread in sorted(found)]
+
+    def _is_assignment(self, before: int, number: int) -> bool:
+        """`x[i] = 3`: on CUDA PyTorch fills x[i] from the host; elsewhere it makes a tensor of it and copies that."""
+        first, second = self.all[before], self.all[number]
+        kinds = self.kind(first), self.kind(second)
+        return (
+            first.site == second.site
+            and kinds[0].operator == "aten::fill_.Scalar"
+            and kinds[1].operator == "aten::copy_"
+            and kinds[0].tensors == kinds[1].tensors[:1]
+            and not kinds[0].tensors[0][1]
+        )
 
     @cached_property
     def names(self) -> set[str]:
@@ -115,6 +135,8 @@ class Calls:
     def key(self, number: int) -> Key:
         call = self.all[number]
         site, operator = self._place(call.site), self._names[call.kind]
+        if number in self._assigned:
+            operator = ASSIGNMENT
         return Key(operator, self.module(call), *site, bool(call.flags & BACKWARD))
 
     @cached_property

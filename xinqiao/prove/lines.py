@@ -95,12 +95,15 @@ class Lines:
         return known.port[line - 1].strip() if known and 0 < line <= len(known.port) else ""
 
     def changed(self) -> list[Statement]:
-        """Statements of the port that the original does not have as they stand; of a compound one, its head."""
+        """Statements of the port that the original does not have as they stand; of a compound one, its head.
+
+        Of a file that the port added, the functions: one that nobody calls is one thing unproven, not fifty.
+        """
         found = []
         for name, lines in self.files.items():
             found += _statements(name, lines.port, lines.changed)
         for name, text in self._new.items():
-            found += _statements(name, text, set(range(1, len(text) + 1)))
+            found += _functions(name, text)
         return found
 
     def watched(self) -> dict[str, list[int]]:
@@ -115,13 +118,32 @@ def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
-def _statements(file: str, text: list[str], changed: set[int]) -> list[Statement]:
-    try:
-        tree = ast.parse("\n".join(text))
-    except (SyntaxError, ValueError):
-        return []
+def _functions(file: str, text: list[str]) -> list[Statement]:
+    """Bodies of functions and methods, the outermost only."""
+    tree = _parsed(text)
+    bodies: list[ast.Module | ast.ClassDef] = [tree] if tree else []
     found = []
-    for node in ast.walk(tree):
+    while bodies:
+        for node in bodies.pop().body:
+            if isinstance(node, ast.ClassDef):
+                bodies.append(node)
+            elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                last = node.end_lineno or node.lineno
+                found.append(Statement(file, node.body[0].lineno, last, text[node.lineno - 1].strip()))
+    return sorted(found, key=lambda s: s.first)
+
+
+def _parsed(text: list[str]) -> ast.Module | None:
+    try:
+        return ast.parse("\n".join(text))
+    except (SyntaxError, ValueError):
+        return None
+
+
+def _statements(file: str, text: list[str], changed: set[int]) -> list[Statement]:
+    tree = _parsed(text)
+    found = []
+    for node in ast.walk(tree) if tree else ():
         if not isinstance(node, ast.stmt):
             continue
         body = getattr(node, "body", None)

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from xinqiao.prove import words
 from xinqiao.prove.align import align
 from xinqiao.prove.bound import bound, coarsest, of_one_call
-from xinqiao.prove.calls import FROM_HOST, GRADIENTS, RANDOM, TO_HOST, Call, Calls, distance
+from xinqiao.prove.calls import ASSIGNMENT, FROM_HOST, GRADIENTS, RANDOM, TO_HOST, Call, Calls, distance
 from xinqiao.prove.scalars import apart
 from xinqiao.record.schema import CallKind, Parting, Site
 
@@ -82,8 +82,11 @@ class Walk:
             return
         self.calls += 1
         before, after = self.original.kind(pair.original), self.port.kind(pair.port)
+        assigned = self.original.key(i).operator == ASSIGNMENT
         if not self._structural and before.tensors != after.tensors:
             self.calls -= 1  # named alike, and something else
+        elif assigned and pair.original.hash == pair.port.hash:
+            self.calls_equal += 1  # spelled differently on different devices
         elif _dtypes(before) != _dtypes(after):
             weight: Weight = "note" if _one_number(before) else "differs"
             self._both("dtype", weight, pair, words.dtypes(before, after))
