@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
-from xinqiao.chips.catalog import ORIGIN
+from xinqiao.chips.catalog import ORIGIN, load
 from xinqiao.errors import InputError
 from xinqiao.prove.lines import Lines
 from xinqiao.prove.proof import prove_records
@@ -38,6 +38,8 @@ def prove(
     for tree in (original, port):
         if not (tree / program.script).is_file():
             raise InputError(f"{tree / program.script}: no such script; SCRIPT is relative to ORIGINAL and to PORT")
+    for name in chips:
+        load(name)
     lines = Lines(original, port)
     with nullcontext(str(out)) if out else tempfile.TemporaryDirectory() as name:
         folder = _emptied(Path(name).resolve())

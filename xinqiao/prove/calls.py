@@ -81,19 +81,20 @@ class Calls:
             if numbers and self._is_assignment(numbers[-1], number):
                 numbers.pop()
                 self._assigned.add(number)
+            elif call.flags & FROM_HOST and not any(shape for _, shape in self.kind(call).tensors):
+                self._assigned.add(number)
             numbers.append(number)
         return [found[thread] for thread in sorted(found)]
 
     def _is_assignment(self, before: int, number: int) -> bool:
-        """`x[i] = 3`: on CUDA PyTorch fills x[i] from the host; elsewhere it makes a tensor of it and copies that."""
+        """`x[i] = 3`: on CUDA PyTorch writes it from the host; elsewhere it makes a tensor of it and copies that."""
         first, second = self.all[before], self.all[number]
         kinds = self.kind(first), self.kind(second)
         return (
             first.site == second.site
-            and kinds[0].operator == "aten::fill_.Scalar"
-            and kinds[1].operator == "aten::copy_"
-            and kinds[0].tensors == kinds[1].tensors[:1]
-            and not kinds[0].tensors[0][1]
+            and not second.flags & (FROM_HOST | TO_HOST)
+            and (kinds[0].operator, kinds[1].operator) == ("aten::fill_.Scalar", "aten::copy_")
+            and kinds[0].tensors[0] == (kinds[1].dtype, [])
         )
 
     @cached_property

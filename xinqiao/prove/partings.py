@@ -82,11 +82,10 @@ class Walk:
             return
         self.calls += 1
         before, after = self.original.kind(pair.original), self.port.kind(pair.port)
-        assigned = self.original.key(i).operator == ASSIGNMENT
         if not self._structural and before.tensors != after.tensors:
             self.calls -= 1  # named alike, and something else
-        elif assigned and pair.original.hash == pair.port.hash:
-            self.calls_equal += 1  # spelled differently on different devices
+        elif pair.original.hash == pair.port.hash and self._spelled(pair):
+            self.calls_equal += 1
         elif _dtypes(before) != _dtypes(after):
             weight: Weight = "note" if _one_number(before) else "differs"
             self._both("dtype", weight, pair, words.dtypes(before, after))
@@ -100,6 +99,13 @@ class Walk:
             self._both("gradient", "differs", pair, f"{listens} gradients here, unlike the original")
         else:
             self.calls_equal += 1
+
+    def _spelled(self, pair: Pair) -> bool:
+        """The same results from calls that take a number from the host on one device and from a tensor on another."""
+        before, after = self.original.kind(pair.original), self.port.kind(pair.port)
+        wide = [[t for t in kind.tensors if t[1]] for kind in (before, after)]
+        numbers_apart = before.tensors != after.tensors and wide[0] == wide[1]
+        return numbers_apart or self.original.key(pair.number).operator == ASSIGNMENT
 
     def _values(self, pair: Pair, kind: CallKind) -> None:
         if self._values_part:
