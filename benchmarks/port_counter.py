@@ -2,8 +2,8 @@
 
 What counts, in Python:
 
-- `torch.cuda`, `torch.backends.cuda`, `torch.backends.cudnn`, `torch.version.cuda` and whatever is reached through them,
-  by any name that an import gives to them, and the imports themselves;
+- `torch.cuda`, `torch.backends.cuda`, `torch.backends.cudnn`, `torch.version.cuda` and whatever is reached through
+  them, by any name that an import gives to them, and the imports themselves;
 - a call of a method `.cuda(`, an attribute `.is_cuda`, a call's keyword `pin_memory=` or method `.pin_memory(`;
 - integers that PyTorch takes for a device: `.to(0)`, `device=0`, `map_location=0`, `torch.device(0)`;
 - names that only CUDA's side of PyTorch has: `CUDAExtension`, `is_nccl_available`, `ProfilerActivity.CUDA`, ...;
@@ -82,7 +82,7 @@ def count_file(name: str, data: bytes) -> list[Place]:
 
 
 def covered(places: list[Place], record: Path) -> tuple[list[Place], list[Place]]:
-    """(covered, uncovered) by the occurrences of a port's record, which must overlap a place, not just share its line."""
+    """(covered, uncovered) by a port's occurrences, which must overlap a place, not just share its line."""
     spans: dict[str, list[tuple[int, int, int, int]]] = {}
     for o in json.loads(record.read_text())["occurrences"]:
         span = (o["line"], o["column"], o["end_line"], o["end_column"])
@@ -193,7 +193,12 @@ def _of_import(tokens: list[tokenize.TokenInfo]) -> Iterator[tuple[tokenize.Toke
     for root in roots:
         package, *rest = root.split(".")
         in_torch = package == "torch" and any(p in _TORCH_PARTS for p in re.findall(r"\w+", text))
-        if package in _PACKAGES or in_torch or root.startswith("numba.cuda") or (not rest and "cuda" in package.lower()):
+        if (
+            package in _PACKAGES
+            or in_torch
+            or root.startswith("numba.cuda")
+            or (not rest and "cuda" in package.lower())
+        ):
             yield tokens[1], "import"
 
 
