@@ -139,6 +139,36 @@ def undo(directory: Path) -> None:
         click.echo(file)
 
 
+@main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
+@click.argument("original", type=click.Path(path_type=Path))
+@click.argument("port", type=click.Path(path_type=Path))
+@click.option("--chip", metavar="NAME", help="The chip that the port runs on.")
+@click.option("--from", "from_chip", metavar="NAME", help="The original's chip, if not NVIDIA's usual one.")
+@click.option("--ranks", type=click.IntRange(1, 64), default=1, help="Processes to start, as torchrun does.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Keep the records of both runs, and the proof."
+)
+@_format
+@click.argument("script", required=False, type=click.Path(path_type=Path))
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def prove(script: Path | None, arguments: tuple[str, ...], ranks: int, form: str, **where: Any) -> None:
+    """Run SCRIPT in ORIGINAL and in PORT and say whether they compute the same; or compare two records."""
+    import xinqiao.prove as proofs
+    from xinqiao.prove.show import text
+
+    if script is None:
+        proof = proofs.prove_files(where["original"], where["port"])
+    elif where["chip"] is None:
+        raise InputError("say which chip the port runs on: --chip NAME")
+    else:
+        proof = proofs.prove(program=proofs.Program(script, list(arguments), ranks), **where)
+    if form == "json":
+        _print_json(proof)
+    else:
+        click.echo(text(proof))
+    sys.exit(FINDINGS if proof.verdict == "differs" else 0)
+
+
 @main.command()
 @click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="PAGE.html")

@@ -9,6 +9,7 @@ from xinqiao.chips.read import FOLDER, read
 from xinqiao.chips.spec import Chip
 from xinqiao.errors import InputError, nearest
 
+ORIGIN = "nvidia-h200"  # where code comes from, unless told otherwise
 GROUP = "xinqiao.chips"  # entry points: any name = the package whose folder holds .toml files
 
 

@@ -45,7 +45,7 @@ class Collectives:
 
     def __init__(self, chip: Chip, core: Core) -> None:
         self.chip, self.core, self.device = chip, core, chip.torch.device
-        self.traffic: dict[str, Traffic] = {}
+        self.traffic: dict[tuple[str, str], Traffic] = {}  # by operator and the back end that the program asked for
         self._library = torch.library.Library("c10d", "IMPL")
         namespace = torch.ops.xinqiao_cuda if core.cuda else torch.ops.xinqiao_vendor
         self._alias = namespace.host_alias.default
@@ -92,7 +92,10 @@ class Collectives:
         sent = sum(t.numel() * t.element_size() for t in tensors)
         seconds = roofline.collective(self.chip, name, sent, ranks)
         self.core.advance(f"c10d::{name}".encode(), self.core.current(), seconds)
-        row = self.traffic.setdefault(name, Traffic())
+        backend = dist.get_backend(group)
+        own = backend == self.chip.torch.collective
+        self.core.mark(f"collective {name} on {'its own back end' if own else backend}".encode(), sent)
+        row = self.traffic.setdefault((name, backend), Traffic())
         row.count, row.bytes, row.seconds = row.count + 1, row.bytes + sent, row.seconds + seconds
 
 

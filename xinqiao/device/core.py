@@ -12,6 +12,7 @@ from xinqiao.native.build import library
 
 SOURCE = Path(__file__).parent / "native" / "core.cpp"
 STREAMS = 33
+ENTRY_BYTES = 56
 _text, _int, _int64, _double, _pointer = (
     ctypes.c_char_p,
     ctypes.c_int,
@@ -22,7 +23,7 @@ _text, _int, _int64, _double, _pointer = (
 _int64s, _doubles = ctypes.POINTER(_int64), ctypes.POINTER(_double)
 ASK_SUPPORT = ctypes.CFUNCTYPE(_int, _text, _int, _pointer, _int)
 ASK_COST = ctypes.CFUNCTYPE(None, _text, _int64, _int64s, _int64, _int, _doubles)
-_EACH_ROW = ctypes.CFUNCTYPE(None, _text, _int, _int64s, _int64, _int64, _doubles, _int)
+_EACH_ROW = ctypes.CFUNCTYPE(None, _text, _int, _int64s, _int64, _int64, _doubles)
 _EACH_INCIDENT = ctypes.CFUNCTYPE(None, _text, _int, _int64)
 _EACH_HOLDER = ctypes.CFUNCTYPE(None, _int, _int, _int64)
 _EACH_POINT = ctypes.CFUNCTYPE(None, _double, _int64)
@@ -35,6 +36,10 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "library_prefix": (None, [_text]),
     "trace": (None, [_int]),
     "keep_readbacks": (None, [_int]),
+    "keep_journal": (None, [_pointer]),
+    "keep_whole": (None, [_text, _int64, _int64]),
+    "mark": (None, [_text, ctypes.c_uint64]),
+    "entries": (_int64, [ctypes.POINTER(_pointer), _int64s]),
     "hand_out_default": (None, [_int]),
     "capacity": (None, [_double]),
     "device": (_int, []),
@@ -84,6 +89,7 @@ class Row(NamedTuple):
     seconds: float
     flops: float
     bytes: float
+    number: int  # what entries of the journal call it
 
 
 class Core:
@@ -132,12 +138,19 @@ class Core:
     def rows(self) -> list[Row]:
         found: list[Row] = []
 
-        def add(name: bytes, dtype: int, shapes: "ctypes._Pointer[ctypes.c_int64]", length: int, count: int,
-                totals: "ctypes._Pointer[ctypes.c_double]", _action: int) -> None:  # fmt: skip
-            found.append(Row(name.decode(), dtype, shapes[:length], count, totals[0], totals[1], totals[2]))
+        def add(name: bytes, dtype: int, shapes: "ctypes._Pointer[ctypes.c_int64]", length: int, number: int,
+                totals: "ctypes._Pointer[ctypes.c_double]") -> None:  # fmt: skip
+            calls, seconds, flops, moved = totals[:4]
+            found.append(Row(name.decode(), dtype, shapes[:length], int(calls), seconds, flops, moved, number))
 
         self._loaded.xq_each_row(_EACH_ROW(add))
         return found
+
+    def journal(self) -> tuple[bytes, int]:
+        """(packed entries as native/journal.h has them, how many more there were)."""
+        start, left_out = _pointer(), _int64()
+        count = int(self._loaded.xq_entries(ctypes.byref(start), ctypes.byref(left_out)))
+        return ctypes.string_at(start, count * ENTRY_BYTES) if count else b"", left_out.value
 
     def incidents(self) -> list[tuple[str, int, int]]:
         """(operator, dtype, times) of operators that were not native."""

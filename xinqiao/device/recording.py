@@ -63,6 +63,8 @@ def build(session: Session, *, started: float, exit_code: int, rank: int, ranks:
 def _operators(session: Session) -> list[OperatorRow]:
     rows = []
     for row in session.core.rows():
+        if not row.calls:
+            continue  # a mark of the journal
         operator, dtype, inputs, outputs = unpack(row.operator, row.shapes)
         answer = session.judge.answers.get((operator, row.dtype))
         rows.append(
@@ -104,10 +106,9 @@ def _memory(session: Session, device: int, figures: MemoryFigures) -> Memory:
 def _collectives(session: Session) -> list[Collective]:
     if session.collectives is None:
         return []
-    name = session.chip.torch.collective
     return [
-        Collective(operator=operator, backend=name, count=t.count, bytes=t.bytes, seconds=t.seconds)
-        for operator, t in sorted(session.collectives.traffic.items())
+        Collective(operator=operator, backend=backend, count=t.count, bytes=t.bytes, seconds=t.seconds)
+        for (operator, backend), t in sorted(session.collectives.traffic.items())
     ]
 
 

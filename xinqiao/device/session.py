@@ -16,6 +16,7 @@ from xinqiao.device.core import Core
 from xinqiao.device.ending import settle_at_exit
 from xinqiao.device.judge import Judge
 from xinqiao.device.lines import LIBRARY_PREFIXES
+from xinqiao.device.module_values import ModuleValues, mark_autocast
 from xinqiao.device.policy import POLICIES, Policy
 from xinqiao.device.watch import Watch
 from xinqiao.errors import InputError
@@ -69,9 +70,15 @@ def virtual(
     return active
 
 
-def keep_record(session: Session, *, trace: bool = False) -> None:
-    """Keep what a record needs beyond the core's counters: modules, numbers read back; with `trace`, the timeline."""
+def keep_record(session: Session, *, trace: bool = False, values: bool = False) -> None:
+    """Keep what a record needs beyond the core's counters: modules, numbers read back; with `trace`, the timeline.
+
+    values   also note what each module is given and gives, and its gradients, in the journal
+    """
     session.watch = Watch(session.core)
+    if values:
+        ModuleValues(session.watch, session.chip.torch.device)
+        mark_autocast(session.core, session.chip.torch.device)
     session.core.keep_readbacks(1)
     session.core.trace(int(trace))
 

@@ -30,7 +30,20 @@ class Watch:
     def _leave(self, _module: torch.nn.Module, _inputs: Any, _output: Any) -> None:
         if self._running:
             self._running.pop()
-        self.core.module(self._running[-1] if self._running else 0)
+        self.core.module(self.running)
+
+    @property
+    def running(self) -> int:
+        """Number of the innermost module that is running; 0 outside any."""
+        return self._running[-1] if self._running else 0
+
+    def number(self, module: torch.nn.Module) -> int:
+        """A module's number; 0 where it has not run yet and is part of none that has."""
+        return self._known.get(module, 0)
+
+    def known(self) -> list[tuple[torch.nn.Module, int]]:
+        """All modules that have run, or are parts of one that has, with their numbers."""
+        return list(self._known.items())
 
     def _name(self, root: torch.nn.Module) -> None:
         above = self.modules[self._running[-1]] if self._running else ""

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from xinqiao.errors import InputError
-from xinqiao.record.schema import SCHEMA, PortRecord, RunRecord
+from xinqiao.record.schema import SCHEMA, PortRecord, ProofRecord, RunRecord
 
-Record = RunRecord | PortRecord
+Record = RunRecord | PortRecord | ProofRecord
 _NOT_IN_JSON = {"nan", "inf", "-inf"}  # how numbers that JSON lacks are written
 
 

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 SCHEMA = 1
 Support = Literal["native", "fallback", "refused", "unknown"]
+ProofVerdict = Literal["same", "close", "differs"]
 Verdict = Literal["rewritten", "safe", "needs-you", "refused-by-chip"]
 
 
@@ -83,6 +84,61 @@ class Readback(Struct, forbid_unknown_fields=True, kw_only=True):
     values: list[float]
 
 
+class CallKind(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What calls of the journal have in common: an operator at one set of shapes and dtypes, or a mark."""
+
+    operator: str  # 'aten::addmm'; without '::' a mark: 'synchronize', 'seed', 'module inputs', …
+    dtype: str  # that the operator computes in; '' for a mark
+    tensors: list[tuple[str, list[int]]]  # (dtype, shape) of each, inputs first
+    inputs: int  # how many of them are inputs
+    support: Support
+
+
+class Site(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A Python line. file: relative to the project, or 'site-packages/…', or '' where there is no line."""
+
+    file: str
+    line: int
+    function: str
+
+
+class Failure(Struct, forbid_unknown_fields=True, kw_only=True):
+    """The exception that ended the program."""
+
+    kind: str  # 'RuntimeError'
+    message: str
+    site: Site  # the innermost line of the project, else of any package
+
+
+class CudaUse(Struct, forbid_unknown_fields=True, kw_only=True):
+    """Something CUDA-bound that ran on a chip whose device is not 'cuda'."""
+
+    name: str  # 'torch.cuda.synchronize'
+    site: Site
+    count: int
+
+
+class Evidence(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What two runs are compared by: every call in order, and what the program said.
+
+    entries    base64 of zlib of packed entries, each '<IIIHHQQddd': kind, site and module as numbers of the lists here,
+               thread, flags, then hash, blocks, sum of squares and two sketches of the values (native/fingerprint.cpp).
+               Flags: 1 backward, 2 random, 4 from the host, 8 to the host, 16 a hash only. The mark 'number read' has
+               the number in the place of the sum of squares.
+    left_out   calls beyond the million that are kept
+    """
+
+    kinds: list[CallKind]
+    sites: list[Site]
+    modules: list[str]  # 'GPT.blocks.0.attn'
+    entries: str
+    left_out: int
+    printed: list[str]  # lines with numbers, from both streams, the first 20,000
+    failure: Failure | None
+    cuda_uses: list[CudaUse]
+    reached: dict[str, list[int]]  # of the lines that were watched: those that ran
+
+
 class RunRecord(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="run"):
     schema: int = SCHEMA
     chip: str  # 'ascend-910c'
@@ -105,6 +161,7 @@ class RunRecord(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="kin
     incidents: list[Incident]
     readbacks: list[Readback]
     caveats: list[str]  # what the run could not know, one sentence each: 'memory bandwidth is not known: ...'
+    evidence: Evidence | None = None  # only where it was asked for
 
 
 class Occurrence(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -132,3 +189,71 @@ class PortRecord(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="ki
     changed: int  # files that differ from the original
     wall_seconds: float
     occurrences: list[Occurrence]
+
+
+class Side(Struct, forbid_unknown_fields=True, kw_only=True):
+    """One of the two runs that a proof compares."""
+
+    chip: str
+    title: str
+    virtual: bool
+    argv: list[str]
+    exit_code: int
+    wall_seconds: float
+    peak_bytes: int  # device memory, the largest of all devices
+
+
+class Parting(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A place where two runs part, or a note about one. Without a site where it has no line.
+
+    kind       'failure', 'values', 'number', 'printed', 'dtype', 'shape', 'random', 'missing', 'extra', 'synchronize',
+               'autocast', 'collective', 'memory', 'host', 'cuda', …
+    weight     'differs': the runs are not the same. 'close': within the bound. 'note': worth knowing, and no difference
+    order      number of the call in the original's journal, so that the first is the first; -1 outside of it
+    distance   ‖original − port‖ / ‖original‖; None where it is not known
+    """
+
+    kind: str
+    weight: Literal["differs", "close", "note"]
+    rank: int
+    order: int
+    message: str  # one sentence
+    original: Site | None
+    port: Site | None
+    module: str  # 'GPT.blocks.0.attn'; '' outside any
+    operator: str  # 'aten::mm'; '' where it is none
+    distance: float | None = None
+    details: list[str] = []  # shapes and dtypes on both sides, values, a line each
+
+
+class Unproven(Struct, forbid_unknown_fields=True, kw_only=True):
+    """A statement that the port changed and the run never reached."""
+
+    file: str
+    line: int
+    text: str
+
+
+class ProofRecord(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="proof"):
+    """What laying two runs side by side found. Counts are sums over the ranks."""
+
+    schema: int = SCHEMA
+    verdict: ProofVerdict
+    original: Side
+    port: Side
+    ranks: int
+    numbers: int  # read back from the device, on both sides
+    numbers_equal: int
+    printed: int  # lines with numbers
+    printed_equal: int
+    calls: int  # that have their counterpart
+    calls_equal: int  # whose values are the same bit for bit
+    modules: int  # that ran on both sides
+    modules_equal: int  # that got, gave and passed back the same bits
+    bound: float  # how far numbers may be apart and still be close
+    bound_reason: str
+    partings: list[Parting]  # the first one first, at most 200
+    changed: int  # statements of the port that the original does not have
+    unproven: list[Unproven]
+    wall_seconds: float
+    caveats: list[str]

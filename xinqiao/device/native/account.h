@@ -33,6 +33,7 @@ struct Row { // one operator at one set of shapes and dtypes
   double seconds = 0, flops = 0, bytes = 0;
   int64_t count = 0;
   Action action = kUnknown;
+  uint32_t number = 0; // in the order in which they came
 };
 
 struct TraceEvent {
@@ -52,6 +53,7 @@ inline AskCost ask_cost = nullptr;
 inline bool tracing = false;
 inline std::vector<TraceEvent> trace;
 inline std::unordered_map<uint64_t, Row> rows;
+inline uint32_t rows_numbered = 0;
 inline std::map<std::pair<int, int>, int64_t> incidents; // (operator, dtype) that are not native: how often
 
 // Tensors of one call, packed: number of inputs, then for each input and output dtype, dimensions, sizes.
@@ -151,7 +153,7 @@ inline Action permit(Operator& op, int dtype) {
   return action;
 }
 
-inline void charge(const Operator& op, int dtype, c10::DeviceIndex d, Action action, const Shapes& shapes) {
+inline const Row& charge(const Operator& op, int dtype, c10::DeviceIndex d, Action action, const Shapes& shapes) {
   const uint64_t key = shapes.hash(op.number);
   std::unique_lock<std::recursive_mutex> lock(mutex);
   auto it = rows.find(key);
@@ -166,13 +168,16 @@ inline void charge(const Operator& op, int dtype, c10::DeviceIndex d, Action act
       row.bytes = out[2];
     }
     lock.lock();
-    it = rows.emplace(key, std::move(row)).first;
+    bool fresh;
+    std::tie(it, fresh) = rows.emplace(key, std::move(row));
+    if (fresh) it->second.number = rows_numbered++;
   }
   auto& row = it->second;
   row.count++;
   const int stream = current_stream[d];
   const double start = advance(d, stream, row.seconds);
   if (tracing) trace.push_back({&op, d, stream, start, row.seconds});
+  return row;
 }
 
 } // namespace xq

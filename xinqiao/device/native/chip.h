@@ -61,6 +61,8 @@ inline thread_local std::array<int16_t, kMaxDevices> current_stream{};
 
 using Lock = std::lock_guard<std::recursive_mutex>;
 
+inline void mark(const char* name, uint64_t value = 0, double number = 0); // an entry of the journal (journal.h)
+
 inline bool on_chip(const at::Tensor& t) {
   return t.defined() && t.device().type() == kChip;
 }

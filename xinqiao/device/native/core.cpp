@@ -76,6 +76,7 @@ TORCH_LIBRARY_FRAGMENT(xinqiao_cuda, m) {
 TORCH_LIBRARY_FRAGMENT(xinqiao_vendor, m) {
 #endif
   m.def("host_alias(Tensor t) -> Tensor", torch::dispatch(kChipKey, host_alias));
+  m.def("note(Tensor[] tensors, str name, int module) -> ()", torch::dispatch(kChipKey, note_values));
 }
 
 } // namespace xq
@@ -108,6 +109,9 @@ void xq_callbacks(AskSupport support, AskCost cost) {
 void xq_library_prefix(const char* prefix) { library_prefixes.emplace_back(prefix); }
 void xq_trace(int on) { tracing = on != 0; }
 void xq_keep_readbacks(int on) { keep_readbacks = on != 0; }
+void xq_keep_journal(TakeFingerprint take) { journal.take = take; }
+void xq_keep_whole(const char* folder, int64_t first, int64_t last) { journal.wanted = {folder, (size_t)first, (size_t)last}; }
+void xq_mark(const char* name, uint64_t value) { mark(name, value); }
 void xq_hand_out_default(int on) { hand_out_default = on != 0; }
 void xq_capacity(double bytes) { config.capacity = (size_t)bytes; }
 
@@ -115,7 +119,7 @@ int xq_device() { return current_device; }
 void xq_set_device(int d) { Guard().setDevice(c10::Device(kChip, (c10::DeviceIndex)d)); }
 int64_t xq_stream(int d) { return current_stream[d]; }
 void xq_set_stream(int d, int64_t s) { current_stream[d] = (int16_t)s; }
-void xq_wait_device(int d) { wait_device((c10::DeviceIndex)d); }
+void xq_wait_device(int d) { Guard().synchronizeDevice((c10::DeviceIndex)d); }
 double xq_clock(int d, int s) { return devices[d].clock[s]; }
 double xq_host_clock() { return host_clock; }
 double xq_advance(const char* name, int d, double seconds) { // work that is not an operator: collectives
@@ -151,10 +155,10 @@ int xq_site(int i, char* file, char* function, int size) { // the line; -1 past 
 }
 
 // ---- reading the record: call f once per entry ----
-void xq_each_row(void (*f)(const char* name, int dtype, const int64_t* shapes, int64_t length, int64_t count, const double* totals, int action)) {
+void xq_each_row(void (*f)(const char* name, int dtype, const int64_t* shapes, int64_t length, int64_t number, const double* totals)) {
   for (const auto& [key, r] : rows) {
-    const double totals[] = {r.seconds * (double)r.count, r.flops * (double)r.count, r.bytes * (double)r.count};
-    f(r.op->name.c_str(), r.dtype, r.shapes.data(), (int64_t)r.shapes.size(), r.count, totals, r.action);
+    const double n = (double)r.count, totals[] = {n, r.seconds * n, r.flops * n, r.bytes * n};
+    f(r.op->name.c_str(), r.dtype, r.shapes.data(), (int64_t)r.shapes.size(), r.number, totals);
   }
 }
 void xq_each_incident(void (*f)(const char* name, int dtype, int64_t count)) {
@@ -176,11 +180,17 @@ void xq_each_trace(void (*f)(const char* name, int device, int stream, double st
 void xq_each_registered(void (*f)(const char* name)) {
   for (const auto& name : registered) f(name.c_str());
 }
+int64_t xq_entries(const Entry** entries, int64_t* left_out) {
+  *entries = journal.entries.data();
+  *left_out = journal.left_out;
+  return (int64_t)journal.entries.size();
+}
 void xq_forget() { // a fresh start for the record, not for memory
   Lock lock(mutex);
   rows.clear();
   incidents.clear();
   trace.clear();
   readbacks.clear();
+  journal.entries.clear();
 }
 }

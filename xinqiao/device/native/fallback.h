@@ -1,8 +1,8 @@
 // Every operator of the device: run the CPU's kernel on the same memory (Meta's in shapes mode), and account for it.
 #pragma once
 
-#include "account.h"
 #include "generator.h"
+#include "journal.h"
 
 #include <ATen/core/stack.h>
 
@@ -15,6 +15,7 @@ class Call {
 
   void run() {
     for (size_t i = 0; i < schema_.arguments().size(); i++) take(i);
+    if (bool backward; op_.view && journal.take) remember_origin(backward);
     if (device_ < 0) device_ = current_device;
     refuse_host_tensors();
     const Action action = op_.view ? kNative : permit(op_, dtype_of_call());
@@ -28,7 +29,10 @@ class Call {
     }
     for (auto& pair : pairs_) settle(pair);
     give_results();
-    if (!op_.view) charge(op_, dtype_of_call(), device_, action, shapes_);
+    if (!op_.view) {
+      const auto& row = charge(op_, dtype_of_call(), device_, action, shapes_);
+      if (journal.take) note_results(row);
+    }
     if (waits_) wait_stream(device_, current_stream[device_]);
   }
 
@@ -150,6 +154,20 @@ class Call {
         waits_ = true; // a number or a flag: the host waits for it
       }
     }
+  }
+
+  void note_results(const Row& row) const {
+    c10::SmallVector<at::Tensor, 4> all;
+    for (size_t i = stack_->size() - schema_.returns().size(); i < stack_->size(); i++) {
+      const auto& v = (*stack_)[i];
+      if (v.isTensor()) all.push_back(v.toTensor());
+      else if (v.isTensorList()) for (const auto& t : v.toTensorVector()) all.push_back(t);
+    }
+    for (const auto& pair : pairs_) {
+      auto same = [&](const at::Tensor& t) { return t.is_same(pair.chip); };
+      if (pair.written && std::none_of(all.begin(), all.end(), same)) all.push_back(pair.chip);
+    }
+    note(row, all.data(), all.size(), op_.draws || op_.generator >= 0 ? kDraws : 0);
   }
 
   const c10::OperatorHandle& handle_;

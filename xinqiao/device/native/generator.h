@@ -13,7 +13,10 @@ struct ChipGenerator final : c10::GeneratorImpl {
       : c10::GeneratorImpl(c10::Device(kChip, d), c10::DispatchKeySet(kChipKey)), host(std::move(draws)) {}
   at::Generator host; // what CPU kernels draw from
 
-  void set_current_seed(uint64_t seed) override { host.set_current_seed(seed); }
+  void set_current_seed(uint64_t seed) override {
+    mark("seed", seed);
+    host.set_current_seed(seed);
+  }
   void set_offset(uint64_t offset) override { host.set_offset(offset); }
   uint64_t get_offset() const override { return host.get_offset(); }
   uint64_t current_seed() const override { return host.current_seed(); }

@@ -18,6 +18,20 @@ namespace xq {
 using at::Tensor;
 using MaybeTensor = std::optional<at::Tensor>;
 
+inline std::vector<Tensor> tensors_of(const Tensor& t) {
+  return {t};
+}
+template <class... Parts>
+std::vector<Tensor> tensors_of(const std::tuple<Parts...>& parts) {
+  std::vector<Tensor> all;
+  auto add = [&](const auto& part) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(part)>, Tensor>)
+      if (part.defined()) all.push_back(part);
+  };
+  std::apply([&](const auto&... part) { (add(part), ...); }, parts);
+  return all;
+}
+
 // One operator of our own: permit it, run `body` on host tensors, account for it.
 template <class Body>
 auto account(const char* name, std::initializer_list<Tensor> inputs, const Body& body) {
@@ -36,7 +50,11 @@ auto account(const char* name, std::initializer_list<Tensor> inputs, const Body&
   }
   const Action action = permit(op, dtype);
   auto results = body();
-  charge(op, dtype, d, action, shapes);
+  const auto& row = charge(op, dtype, d, action, shapes);
+  if (journal.take) {
+    const auto all = tensors_of(results);
+    note(row, all.data(), all.size());
+  }
   return results;
 }
 
@@ -74,7 +92,8 @@ inline Tensor& copy_into(Tensor& to, const Tensor& source, bool non_blocking) {
   } else if (!on_chip(to) && !to.is_meta()) {
     to.zero_(); // there is no data to copy
   }
-  charge(op, (int)to.scalar_type(), d, action, shapes);
+  const auto& row = charge(op, (int)to.scalar_type(), d, action, shapes);
+  if (journal.take) note(row, &to, 1, (on_chip(from) ? 0 : kFromHost) | (on_chip(to) ? 0 : kToHost));
   const bool pinned_end = on_chip(to) ? from.is_cpu() && !config.shapes && PinnedAllocator::holds(from.const_data_ptr()) : PinnedAllocator::holds(to.const_data_ptr());
   if ((!on_chip(to) || !on_chip(from)) && !(non_blocking && pinned_end)) wait_stream(d, current_stream[d]);
   return to;
@@ -97,7 +116,13 @@ inline at::Scalar item(const Tensor& t) {
   const auto d = t.device().index();
   wait_stream(d, current_stream[d]);
   if (config.shapes) return c10::isFloatingType(t.scalar_type()) ? at::Scalar(0.0) : at::Scalar(0);
-  const auto value = to_host(t).item();
+  const auto host = to_host(t);
+  const auto value = host.item();
+  if (journal.take) {
+    Fingerprint bits;
+    add_tensor(bits, host, true);
+    mark("number read", bits.hash, value.isComplex() ? value.toComplexDouble().real() : value.toDouble());
+  }
   if (keep_readbacks && !value.isComplex()) {
     const int site = here();
     Lock lock(mutex);
@@ -231,6 +256,11 @@ inline std::tuple<Tensor, Tensor, Tensor> attend_backward(const Tensor& grad, co
 }
 inline Tensor no_seed(const Tensor& q) { // where a device returns its random state; there is none without dropout
   return at::empty({0}, q.options().dtype(c10::kLong));
+}
+
+// What a module was given or gave, from the Python side: an entry of that name, with the tensors' hash.
+inline void note_values(at::TensorList tensors, std::string_view name, int64_t module) {
+  if (journal.take) note(mark_row(std::string(name).c_str()), tensors.data(), tensors.size(), kHashOnly, module);
 }
 
 // Memory of a device tensor as a host tensor that keeps it alive: what the collectives send.

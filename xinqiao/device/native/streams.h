@@ -50,8 +50,14 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
     host_clock += config.launch; // a host that polls gets older, so that polling ends
     return devices[s.device_index()].clock[s.id()] <= host_clock;
   }
-  void synchronizeStream(const c10::Stream& s) const override { wait_stream(s.device_index(), (int)s.id()); }
-  void synchronizeDevice(const c10::DeviceIndex d) const override { wait_device(d); }
+  void synchronizeStream(const c10::Stream& s) const override {
+    mark("synchronize");
+    wait_stream(s.device_index(), (int)s.id());
+  }
+  void synchronizeDevice(const c10::DeviceIndex d) const override {
+    mark("synchronize");
+    wait_device(d);
+  }
   void recordDataPtrOnStream(const c10::DataPtr&, const c10::Stream&) const override {}
   c10::DeviceIndex deviceCount() const noexcept override { return (c10::DeviceIndex)config.devices; }
 
@@ -75,10 +81,12 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
   }
   void synchronizeEvent(void* event) const override {
     if (!event) return;
+    mark("synchronize");
     Lock lock(mutex);
     host_clock = std::max(host_clock, static_cast<EventTime*>(event)->seconds);
   }
   double elapsedTime(void* first, void* second, const c10::DeviceIndex) const override {
+    mark("elapsed time");
     TORCH_CHECK(first && second, "Both events must be recorded before calculating elapsed time.");
     return (static_cast<EventTime*>(second)->seconds - static_cast<EventTime*>(first)->seconds) * 1e3;
   }

@@ -1,0 +1,117 @@
+"""What `prove` compares runs by: the journal of calls, what was printed, what was reached, what was CUDA-bound."""
+
+import base64
+import ctypes
+import random
+import sysconfig
+import zlib
+from collections.abc import Iterable
+from importlib.util import find_spec
+from pathlib import Path
+
+from xinqiao.device import dtypes
+from xinqiao.device.judge import unpack
+from xinqiao.device.printed import Printed
+from xinqiao.device.reached import Reached
+from xinqiao.device.request import Request
+from xinqiao.device.session import Session
+from xinqiao.device.trap import Trap
+from xinqiao.native.fingerprint import kernel
+from xinqiao.record.schema import CallKind, CudaUse, Evidence, Failure, Site
+
+PACKAGES = Path(sysconfig.get_paths()["purelib"])
+SEED = 0  # of Python's and NumPy's generators, where the program chooses none
+
+
+class Keeper:
+    """Keeps evidence from the moment it is made."""
+
+    def __init__(self, request: Request) -> None:
+        self.root = Path(request.root)
+        self.printed = Printed()
+        self.reached = Reached(self.root, request.watched)
+        self.trap: Trap | None = None
+        random.seed(SEED)
+        if find_spec("numpy"):
+            import numpy
+
+            numpy.random.seed(SEED)
+
+    def follow(self, session: Session, request: Request) -> None:
+        """Start the journal of a virtual chip."""
+        if request.whole:
+            folder = request.whole.folder.encode()
+            session.core.keep_whole(folder, request.whole.first, request.whole.last)
+        session.core.keep_journal(ctypes.cast(kernel(), ctypes.c_void_p))  # type: ignore[arg-type]
+        if session.chip.torch.device != "cuda":
+            self.trap = Trap()
+
+    def evidence(self, session: Session, failure: BaseException | None) -> Evidence:
+        """All that was kept so far."""
+        entries, left_out = session.core.journal()
+        return Evidence(
+            kinds=_kinds(session),
+            sites=list(self._sites(session)),
+            modules=session.watch.modules if session.watch else [""],
+            entries=base64.b64encode(zlib.compress(entries, 1)).decode(),
+            left_out=left_out,
+            printed=self.printed.lines,
+            failure=self._failure(failure) if failure else None,
+            cuda_uses=list(self._cuda_uses()),
+            reached={file: sorted(set(lines)) for file, lines in self.reached.lines.items()},
+        )
+
+    def _sites(self, session: Session) -> Iterable[Site]:
+        number = 0
+        while (found := session.core.site_of(number)) and found[1] >= 0:
+            yield self.site(*found)
+            number += 1
+
+    def site(self, file: str, line: int, function: str) -> Site:
+        """A line, its file as it is called on any machine."""
+        if not line:
+            return Site(file="", line=0, function=file)
+        path = Path(file)
+        for base, prefix in ((self.root, ""), (PACKAGES, "site-packages/")):
+            if path.is_relative_to(base):
+                return Site(file=prefix + path.relative_to(base).as_posix(), line=line, function=function)
+        return Site(file=path.name, line=line, function=function)
+
+    def _cuda_uses(self) -> Iterable[CudaUse]:
+        uses = self.trap.uses if self.trap else {}
+        for (name, file, line, function), count in sorted(uses.items()):
+            yield CudaUse(name=name, site=self.site(file, line, function), count=count)
+
+    def _failure(self, error: BaseException) -> Failure:
+        frames = []
+        trace = error.__traceback__
+        while trace is not None:
+            code = trace.tb_frame.f_code
+            frames.append(self.site(code.co_filename, trace.tb_lineno, code.co_qualname))
+            trace = trace.tb_next
+        own = [s for s in frames if not s.file.startswith("site-packages/") and (self.root / s.file).exists()]
+        innermost = (own or frames or [Site(file="", line=0, function="")])[-1]
+        return Failure(kind=type(error).__name__, message=str(error)[:2000], site=innermost)
+
+
+def _kinds(session: Session) -> list[CallKind]:
+    kinds: dict[int, CallKind] = {}
+    for row in session.core.rows():
+        answer = session.judge.answers.get((row.operator, row.dtype))
+        _, dtype, inputs, outputs = unpack(row.operator, row.shapes)
+        kinds[row.number] = CallKind(
+            operator=row.operator,
+            dtype=dtype if "::" in row.operator and (inputs or outputs) else "",
+            tensors=list(_tensors(row.shapes)),
+            inputs=len(inputs),
+            support=answer.state if answer else "native",
+        )
+    return [kinds[number] for number in range(len(kinds))]
+
+
+def _tensors(packed: list[int]) -> Iterable[tuple[str, list[int]]]:
+    at = 1
+    while at < len(packed):
+        dimensions = packed[at + 1]
+        yield dtypes.name(packed[at]), packed[at + 2 : at + 2 + dimensions]
+        at += 2 + dimensions
