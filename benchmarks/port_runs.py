@@ -30,18 +30,16 @@ class Run:
 
 
 def environment() -> Path:
-    """A Python that also has what the packages need, made once for each list of requirements."""
+    """The site-packages folder with what the packages need beside PyTorch, made once for each list of requirements."""
     wanted = PROGRAMS / "requirements.txt"
     folder = CACHE / f"environment-{hashlib.sha256(wanted.read_bytes()).hexdigest()[:12]}"
-    python = folder / "bin" / "python"
     if not (folder / "ready").exists():
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        site = next(folder.glob("lib/python*/site-packages"))
-        mine = sysconfig.get_path("purelib")
-        (site / "torch.pth").write_text(f"import site; site.addsitedir({mine!r})\n")
-        subprocess.run([python, "-m", "pip", "install", "-qq", "-r", str(wanted)], check=True)
+        site, mine = next(folder.glob("lib/python*/site-packages")), sysconfig.get_path("purelib")
+        (site / "torch.pth").write_text(f"import site; site.addsitedir({mine!r})\n")  # pip sees that PyTorch is there
+        subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "-qq", "-r", str(wanted)], check=True)
         (folder / "ready").touch()
-    return python
+    return next(folder.glob("lib/python*/site-packages"))
 
 
 def lay_out(package: Package, folder: Path) -> Path:
@@ -61,19 +59,24 @@ def script(package: Package) -> Path:
     return Path(package.sources, PROGRAM)
 
 
-def xinqiao(*words: str | Path, python: str | Path = sys.executable) -> subprocess.CompletedProcess[str]:
-    """`xinqiao WORDS`, as a user types it."""
-    command = [str(python), "-m", "xinqiao.cli", *map(str, words)]
-    return subprocess.run(command, env=_environment(), capture_output=True, text=True, check=False)
+def xinqiao(*words: str | Path, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """`xinqiao WORDS`, as a user types it, with `path` on the module path; exit code 124 where it does not end."""
+    command = [sys.executable, "-m", "xinqiao.cli", *map(str, words)]
+    try:
+        return subprocess.run(
+            command, env=_environment(path), capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 124, "", f"no end after {_SECONDS} s")
 
 
 def run(package: Package, folder: Path, chip: str, patch: str = "") -> Run:
     """The package's program in a folder on a virtual chip, through one of `port_patches` where it is named."""
     path = folder / script(package)
-    command = [environment(), *([HERE / "port_patches" / f"{patch}.py"] if patch else []), path.name]
+    command = [sys.executable, *([HERE / "port_patches" / f"{patch}.py"] if patch else []), path.name]
     with tempfile.TemporaryDirectory() as temporary:
         record = Path(temporary) / "record.json"
-        words = _environment(XINQIAO_CHIP=chip, XINQIAO_HOST_RNG="1", XINQIAO_RECORD=str(record))
+        words = _environment(environment(), XINQIAO_CHIP=chip, XINQIAO_HOST_RNG="1", XINQIAO_RECORD=str(record))
         try:
             done = subprocess.run(
                 list(map(str, command)),
@@ -91,13 +94,16 @@ def run(package: Package, folder: Path, chip: str, patch: str = "") -> Run:
     return Run(done.stdout, sum(o["count"] for o in operators), error)
 
 
-def prove(package: Package, original: Path, port: Path, chip: str) -> str:
-    """'same', 'differs', or '' where this version of Xinqiao has no such command."""
-    if xinqiao("prove", "--help").returncode:
-        return ""
-    done = xinqiao("prove", original, port, "--chip", chip, "--", script(package), python=environment())
-    return {0: "same", 1: "differs"}.get(done.returncode, f"failed: {done.stderr.strip().splitlines()[-1:]}")
+def prove(package: Package, original: Path, port: Path, chip: str) -> tuple[str, str, int]:
+    """(verdict of `xinqiao prove`, what parts first, calls compared); 'fails' where a program does not end well."""
+    words = ("prove", original, port, "--chip", chip, "--format", "json", "--", script(package))
+    done = xinqiao(*words, path=environment())
+    if done.returncode not in (0, 1):
+        return "fails", done.stderr.strip()[-300:], 0
+    proof = json.loads(done.stdout)
+    return proof["verdict"], next((p["message"] for p in proof["partings"]), ""), proof["calls"]
 
 
-def _environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", **more}
+def _environment(path: Path | None, **more: str) -> dict[str, str]:
+    modules = os.pathsep.join(str(p) for p in (ROOT, path) if p)
+    return {**os.environ, "PYTHONPATH": modules, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", **more}
