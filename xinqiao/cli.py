@@ -1,6 +1,7 @@
 """The command line: one command per verb. Parse, call, print; nothing else."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -146,22 +147,31 @@ def undo(directory: Path) -> None:
 @click.option("--from", "from_chip", metavar="NAME", help="The original's chip, if not NVIDIA's usual one.")
 @click.option("--ranks", type=click.IntRange(1, 64), default=1, help="Processes to start, as torchrun does.")
 @click.option(
-    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Keep the records of both runs, and the proof."
+    "--out",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Keep records, logs, proof and page.",
 )
+@click.option("--whole", is_flag=True, help="Where values part, run again and compare whole tensors.")
 @_format
 @click.argument("script", required=False, type=click.Path(path_type=Path))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def prove(script: Path | None, arguments: tuple[str, ...], ranks: int, form: str, **where: Any) -> None:
+def prove(script: Path | None, arguments: tuple[str, ...], ranks: int, form: str, **how: Any) -> None:
     """Run SCRIPT in ORIGINAL and in PORT and say whether they compute the same; or compare two records."""
     import xinqiao.prove as proofs
     from xinqiao.prove.show import text
+    from xinqiao.record.files import PROOF
 
+    chip, from_chip, out = how.pop("chip"), how.pop("from_chip"), how["out"]
     if script is None:
-        proof = proofs.prove_files(where["original"], where["port"])
-    elif where["chip"] is None:
+        proof = proofs.prove_files(how["original"], how["port"], out=out)
+    elif chip is None:
         raise InputError("say which chip the port runs on: --chip NAME")
     else:
-        proof = proofs.prove(program=proofs.Program(script, list(arguments), ranks), **where)
+        chips = proofs.Chips(*filter(None, (chip, from_chip)))
+        proof = proofs.prove(program=proofs.Program(script, list(arguments), ranks), chips=chips, **how)
+    if out:
+        _write_page([out] if script else [how["original"], how["port"], out / PROOF], out / "page.html", None)
     if form == "json":
         _print_json(proof)
     else:
@@ -174,12 +184,16 @@ def prove(script: Path | None, arguments: tuple[str, ...], ranks: int, form: str
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="PAGE.html")
 @click.option("--lang", type=click.Choice(["en", "zh"]), help="Default: from the locale.")
 def report(records: tuple[Path, ...], out: Path, lang: Literal["en", "zh"] | None) -> None:
-    """One self-contained HTML page from the records of runs and ports."""
-    import xinqiao.report as reports
-    from xinqiao.record.files import read
-
-    reports.write([read(path) for path in records], out, lang or reports.default_language())
+    """One self-contained HTML page from the records of runs, ports and proofs, or from a folder of `prove --out`."""
+    _write_page(records, out, lang)
     click.echo(out)
+
+
+def _write_page(records: Sequence[Path], out: Path, lang: Literal["en", "zh"] | None) -> None:
+    import xinqiao.report as reports
+    from xinqiao.record.files import read_all
+
+    reports.write(read_all(records), out, lang or reports.default_language())
 
 
 def _print_json(value: Any) -> None:

@@ -5,12 +5,12 @@ import json
 import msgspec
 import pytest
 
-from tests.report.samples import operator, port, run
+from tests.report.samples import operator, parting, port, proof, run
 from xinqiao.errors import InputError
-from xinqiao.record.files import read, write
+from xinqiao.record.files import read, read_all, write
 
 
-@pytest.mark.parametrize("record", [run(), port()], ids=["run", "port"])
+@pytest.mark.parametrize("record", [run(), port(), proof(partings=[parting()])], ids=["run", "port", "proof"])
 def test_round_trip(record, tmp_path):
     write(record, tmp_path / "r.json")
     assert read(tmp_path / "r.json") == record
@@ -71,3 +71,23 @@ def test_a_missing_file(tmp_path):
 def test_a_loss_that_is_not_finite(value, tmp_path):
     write(run(values=[value]), tmp_path / "r.json")
     assert repr(read(tmp_path / "r.json").readbacks[0].values) == repr([value])
+
+
+def test_a_distance_that_is_not_finite(tmp_path):
+    record = proof(partings=[parting(distance=float("inf")), parting(distance=None)])
+    write(record, tmp_path / "r.json")
+    assert read(tmp_path / "r.json") == record
+
+
+def test_a_folder_stands_for_what_a_proof_left_in_it(tmp_path):
+    kept = {"original.json": run(title="A"), "port.json": run(title="B"), "port.rank1.json": run(title="B", rank=1),
+            "proof.json": proof()}  # fmt: skip
+    for name, record in {**kept, "portable.json": port(), "other.json": port()}.items():
+        write(record, tmp_path / name)
+    assert read_all([tmp_path]) == list(kept.values())
+    assert read_all([tmp_path / "other.json", tmp_path])[0] == port()
+
+
+def test_a_folder_without_records(tmp_path):
+    with pytest.raises(InputError, match="none of the records"):
+        read_all([tmp_path])

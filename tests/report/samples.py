@@ -8,10 +8,15 @@ from xinqiao.record.schema import (
     MemoryPoint,
     Occurrence,
     OperatorRow,
+    Parting,
     PortRecord,
+    ProofRecord,
     Readback,
     RunRecord,
+    Side,
+    Site,
     StreamClock,
+    Unproven,
 )
 
 
@@ -106,3 +111,67 @@ def port(*, occurrences=None, **changes):
         "occurrences": found,
     }
     return PortRecord(**{**fields, **changes})
+
+
+def site(line=5, file="model.py", function="forward"):
+    return Site(file=file, line=line, function=function)
+
+
+def parting(**changes):
+    fields = {
+        "kind": "values",
+        "weight": "differs",
+        "rank": 0,
+        "order": 17,
+        "message": "computes other values",
+        "original": site(5),
+        "port": site(7),
+        "module": "Net.body.0",
+        "operator": "aten::mm",
+        "distance": 0.25,
+        "details": ["original: float32[4, 4]", "port:     float32[4, 4]"],
+    }
+    return Parting(**{**fields, **changes})
+
+
+def side(**changes):
+    fields = {
+        "chip": "a-chip",
+        "title": "A",
+        "virtual": True,
+        "argv": ["train.py"],
+        "exit_code": 0,
+        "wall_seconds": 3.0,
+        "peak_bytes": 3 * 2**20,
+    }
+    return Side(**{**fields, **changes})
+
+
+def unproven(line=9, text="x = x.to(ACCELERATOR)"):
+    return Unproven(file="model.py", line=line, text=text)
+
+
+def proof(**changes):
+    """Of a port that computes the same, without any loose end."""
+    fields = {
+        "verdict": "same",
+        "original": side(),
+        "port": side(chip="b-chip", title="B"),
+        "ranks": 1,
+        "numbers": 3,
+        "numbers_equal": 3,
+        "printed": 2,
+        "printed_equal": 2,
+        "calls": 1500,
+        "calls_equal": 1500,
+        "modules": 8,
+        "modules_equal": 8,
+        "bound": 3.8e-6,
+        "bound_reason": "float32 rounds",
+        "partings": [],
+        "changed": 4,
+        "unproven": [],
+        "wall_seconds": 6.0,
+        "caveats": [],
+    }
+    return ProofRecord(**{**fields, **changes})

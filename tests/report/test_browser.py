@@ -8,8 +8,9 @@ import subprocess
 
 import pytest
 
-from tests.report.samples import incident, occurrence, operator, port, run
+from tests.report.samples import incident, occurrence, operator, parting, port, proof, run, site, unproven
 from xinqiao.report import write
+from xinqiao.report.kinds import KINDS
 from xinqiao.report.words import LANGUAGES
 
 pytestmark = pytest.mark.browser
@@ -45,7 +46,13 @@ def records():
     ported = run(
         title="B", line=LONG, operators=operators, incidents=[incident(line=LONG, source="https://x.example/")]
     )
-    return [run(), port(occurrences=places), ported]
+    parted = [
+        parting(weight=w, kind=k, port=site(i, LONG), message="x" * 90, module="Net.body." * 20, details=["y " * 90])
+        for i, k in enumerate(KINDS)
+        for w in ("differs", "note")
+    ]
+    proven = proof(verdict="differs", partings=parted, unproven=[unproven(i, "z" * 90) for i in range(40)])
+    return [run(), port(occurrences=places), ported, proven]
 
 
 @pytest.fixture(scope="module", params=LANGUAGES)

@@ -9,10 +9,11 @@ from typing import get_args
 import pytest
 
 import xinqiao.report
-from tests.report.samples import incident, occurrence, operator, port, run
+from tests.report.samples import incident, occurrence, operator, parting, port, proof, run, side, site, unproven
 from xinqiao.errors import InputError
-from xinqiao.record.schema import Collective, Holder, Memory, MemoryPoint, Support, Verdict
+from xinqiao.record.schema import Collective, Evidence, Holder, Memory, MemoryPoint, ProofVerdict, Support, Verdict
 from xinqiao.report import default_language, page, write
+from xinqiao.report.kinds import KINDS
 from xinqiao.report.words import LANGUAGES, WORDS
 
 TEMPLATES = Path(xinqiao.report.__file__).parent / "templates"
@@ -48,17 +49,41 @@ def with_names(text):
         ],
     }  # fmt: skip
     place = occurrence(file=text, before=text, after=text, reason=text, rule=text)
-    return [run(**changes), port(title=text, occurrences=[place]), run(**changes)]
+    where = site(file=text, function=text)
+    parted = [
+        parting(
+            weight=w,
+            kind=text,
+            message=text,
+            original=where,
+            port=site(6, text),
+            module=text,
+            operator=text,
+            details=[text],
+        )
+        for w in ("differs", "close", "note")
+    ]
+    proven = proof(
+        verdict="differs",
+        original=side(title=text, chip=text, argv=[text]),
+        partings=parted,
+        caveats=[text],
+        bound_reason=text,
+        unproven=[unproven(text=text)],
+    )
+    return [run(**changes), port(title=text, occurrences=[place]), run(**changes), proven]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_no_name_becomes_markup(text, lang):
-    harmless, hostile = Elements(page(with_names("x"), lang=lang)), Elements(page(with_names(text), lang=lang))
-    assert hostile.tags == harmless.tags
-    assert hostile.attributes == harmless.attributes
-    assert "script" not in hostile.tags
-    assert not {a for a in hostile.attributes if a.startswith("on") or a in ("src", "href")}
+    for kept in (slice(None), slice(3, None)):  # everything; the proof alone
+        harmless = Elements(page(with_names("x")[kept], lang=lang))
+        hostile = Elements(page(with_names(text)[kept], lang=lang))
+        assert hostile.tags == harmless.tags
+        assert hostile.attributes == harmless.attributes
+        assert "script" not in hostile.tags
+        assert not {a for a in hostile.attributes if a.startswith("on") or a in ("src", "href")}
 
 
 def test_names_are_shown_as_they_are():
@@ -96,6 +121,71 @@ def test_the_page_says(records, says):
     assert says in page(records, lang="en")
 
 
+PARTED = proof(verdict="differs", partings=[parting(), parting(kind="host", weight="note", message="also copies")])
+
+
+@pytest.mark.parametrize(
+    ("records", "says"),
+    [
+        ([proof()], "=</span>Same"),
+        ([proof(verdict="close")], "≈</span>Close"),
+        ([PARTED], "≠</span>Differs"),
+        ([proof()], "<b>1,500 of 1,500</b> calls of operators gave the same bits"),
+        ([proof(unproven=[unproven()])], "<b>3 of 4</b> changed statements ran"),
+        ([proof(unproven=[unproven(text="y = 1")])], "<code>y = 1</code>"),
+        ([PARTED], "in the original: model.py:5"),
+        ([PARTED], "<code>Net.body.0</code><br><code>aten::mm</code>"),
+        ([PARTED], "relative distance 0.25"),
+        ([PARTED], "<code>port:     float32[4, 4]</code>"),
+        ([PARTED], "compare these two lines"),
+        ([PARTED], "Also copies"),
+        ([proof(verdict="close")], "Numbers up to 3.8e-06 apart"),
+        ([proof(verdict="differs", partings=[parting(kind="memory", original=None, port=None)])], "the run as a whole"),
+        ([proof(verdict="differs", partings=[parting(kind="of a newer version")])], "Of a newer version"),
+        ([proof(ranks=2, verdict="differs", partings=[parting(rank=1)])], "rank 1"),
+        ([proof(caveats=["only the first million calls"])], "Only the first million calls"),
+        ([proof()], "most memory held"),
+        ([port(occurrences=[])], "<code>xinqiao prove ORIGINAL PORT --chip a-chip --out DIR -- SCRIPT</code>"),
+    ],
+)
+def test_the_page_of_a_proof_says(records, says):
+    assert says in page(records, lang="en")
+
+
+def test_a_proof_comes_before_everything_else():
+    text = page([run(), port(), run(title="B"), PARTED], lang="en")
+    order = ["Differs", "What to do", "Where the two runs part", "What was compared", "what needs you", "Worth knowing",
+             "side by side"]  # fmt: skip
+    where = [text.index(words) for words in order]
+    assert where == sorted(where)
+
+
+def test_next_to_a_proof_the_numbers_have_no_second_opinion():
+    apart = [run(), run(title="B", values=[1.5, 2.0, 3.0])]
+    assert "The largest difference" in page(apart, lang="en")
+    text = page([*apart, proof(verdict="close")], lang="en")
+    assert "The largest difference" not in text
+    assert "bit-identical" not in page([run(), run(title="B"), PARTED], lang="en")
+    assert "2.25" in text
+
+
+def test_evidence_stays_out_of_the_page():
+    kept = Evidence(
+        kinds=[], sites=[], modules=[], entries="QUJD" * 1000, left_out=0, printed=["a secret"], failure=None,
+        cuda_uses=[], reached={},
+    )  # fmt: skip
+    text = page([run(evidence=kept), proof()], lang="en")
+    assert "QUJDQUJD" not in text
+    assert "a secret" not in text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_kind_of_parting_is_in_both_languages(kind):
+    for english, chinese in KINDS[kind]:
+        assert bool(english) == bool(chinese)
+        assert not chinese or re.search(r"[\u3001-\u9fff]", chinese)
+
+
 def test_an_unknown_capacity_is_said():
     memory = Memory(device=0, capacity=None, peak=5, end=0, curve=[], holders=[])
     assert "The memory capacity of A is not known" in page([run(memory=[memory])], lang="en")
@@ -115,7 +205,7 @@ def test_shapes_runs_are_marked_as_fiction():
 def test_a_word_is_in_both_languages(key):
     english, chinese = WORDS[key]
     assert english
-    assert re.search(r"[\u3001-\u9fff]", chinese) or key == "rank_of"
+    assert re.search(r"[\u3001-\u9fff]", chinese) or key in ("rank_of", "of")
     fields = [sorted(re.findall(r"{(\w+)}", text)) for text in (english, chinese)]
     assert fields[0] == fields[1]
 
@@ -186,5 +276,6 @@ def test_every_word_is_used():
     """The table holds the page's words and no others; support, verdict and mode are looked up by their own names."""
     package = TEMPLATES.parent
     text = "".join(p.read_text() for p in [*package.glob("*.py"), *TEMPLATES.iterdir()] if p.name != "words.py")
-    by_name = {*get_args(Support), *get_args(Verdict), "values", "shapes", "verdict_refused", "verdict_fallback"}
+    by_name = {*get_args(Support), *get_args(Verdict), *get_args(ProofVerdict), "values", "shapes"}
+    by_name |= {"verdict_refused", "verdict_fallback", *(f"proof_{v}" for v in get_args(ProofVerdict))}
     assert {k for key in WORDS if f'"{(k := key.removesuffix("_one"))}"' not in text} <= by_name

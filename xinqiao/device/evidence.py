@@ -2,6 +2,7 @@
 
 import base64
 import ctypes
+import os
 import random
 import sysconfig
 import zlib
@@ -40,8 +41,9 @@ class Keeper:
     def follow(self, session: Session, request: Request) -> None:
         """Start the journal of a virtual chip."""
         if request.whole:
-            folder = request.whole.folder.encode()
-            session.core.keep_whole(folder, request.whole.first, request.whole.last)
+            folder = request.whole.folder_of(int(os.environ.get("RANK", "0")))
+            folder.mkdir(parents=True, exist_ok=True)
+            session.core.keep_whole(os.fsencode(folder), request.whole.first, request.whole.last)
         session.core.keep_journal(ctypes.cast(kernel(), ctypes.c_void_p))  # type: ignore[arg-type]
         if session.chip.torch.device != "cuda":
             self.trap = Trap()

@@ -1,7 +1,8 @@
 """Notes in the journal what each `nn.Module` is given and gives, and its gradients, by their hash."""
 
+import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -12,19 +13,35 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from xinqiao.device import api
 from xinqiao.device.core import Core
+from xinqiao.device.lines import is_user_file
 from xinqiao.device.watch import Watch
 
 
-def mark_autocast(core: Core, device: str) -> None:
-    """Note in the journal where the program enters mixed precision on the device."""
-    enter = torch.autocast.__enter__
+def mark_modes(core: Core, device: str) -> None:
+    """Note in the journal where the program enters mixed precision on the device, and where it stops autograd."""
 
-    def entered(self: torch.autocast) -> Any:
-        if self.device == device and self._enabled:
-            core.mark(f"autocast {str(self.fast_dtype).removeprefix('torch.')}".encode(), 0)
+    def autocast(mode: Any, _caller: str) -> str:  # torch.cuda.amp's is a class above it: any caller
+        on = mode.device == device and mode._enabled
+        return f"autocast {str(mode.fast_dtype).removeprefix('torch.')}" if on else ""
+
+    def no_gradients(_mode: Any, caller: str) -> str:  # PyTorch's own steps stop autograd all the time
+        return "no gradients" if is_user_file(caller) else ""
+
+    _mark_entering(core, torch.autocast, autocast)
+    _mark_entering(core, torch.no_grad, no_gradients)
+    _mark_entering(core, torch.inference_mode, no_gradients)
+
+
+def _mark_entering(core: Core, mode: type, words: Callable[[Any, str], str]) -> None:
+    enter = mode.__enter__  # type: ignore[attr-defined]
+
+    def entered(self: Any) -> Any:
+        said = words(self, sys._getframe(1).f_code.co_filename)
+        if said:
+            core.mark(said.encode(), 0)
         return enter(self)
 
-    api.replace(torch.autocast, __enter__=entered)
+    api.replace(mode, __enter__=entered)
 
 
 class ModuleValues:

@@ -7,11 +7,17 @@ from msgspec import Struct
 
 
 class Whole(Struct, forbid_unknown_fields=True, kw_only=True):
-    """Whole tensors of the journal's calls first to last - 1, written to a folder."""
+    """Whole tensors of the journal's calls first to last - 1, written to a folder, each rank's in its own.
+
+    A file holds one tensor's elements in order: `CALL.NUMBER.DTYPE`, the dtype as C++ PyTorch writes it.
+    """
 
     folder: str
     first: int
     last: int
+
+    def folder_of(self, rank: int) -> Path:
+        return Path(self.folder) / f"rank{rank}"
 
 
 class Request(Struct, forbid_unknown_fields=True, kw_only=True):

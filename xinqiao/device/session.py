@@ -16,7 +16,7 @@ from xinqiao.device.core import Core
 from xinqiao.device.ending import settle_at_exit
 from xinqiao.device.judge import Judge
 from xinqiao.device.lines import LIBRARY_PREFIXES
-from xinqiao.device.module_values import ModuleValues, mark_autocast
+from xinqiao.device.module_values import ModuleValues, mark_modes
 from xinqiao.device.policy import POLICIES, Policy
 from xinqiao.device.watch import Watch
 from xinqiao.errors import InputError
@@ -78,7 +78,7 @@ def keep_record(session: Session, *, trace: bool = False, values: bool = False) 
     session.watch = Watch(session.core)
     if values:
         ModuleValues(session.watch, session.chip.torch.device)
-        mark_autocast(session.core, session.chip.torch.device)
+        mark_modes(session.core, session.chip.torch.device)
     session.core.keep_readbacks(1)
     session.core.trace(int(trace))
 

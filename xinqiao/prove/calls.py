@@ -14,7 +14,7 @@ from xinqiao.errors import InputError
 from xinqiao.prove.lines import Lines
 from xinqiao.record.schema import CallKind, Evidence, Site
 
-BACKWARD, RANDOM, FROM_HOST, TO_HOST, HASH_ONLY = 1, 2, 4, 8, 16
+BACKWARD, RANDOM, FROM_HOST, TO_HOST, HASH_ONLY, GRADIENTS = 1, 2, 4, 8, 16, 32
 _ENTRY = struct.Struct("<IIIHHQQddd")
 # Kernels that devices name differently and that compute one thing.
 _SAME = [

@@ -35,7 +35,7 @@ def evidence_of(run: RunRecord) -> Evidence:
 def compare(original: RunRecord, port: RunRecord, lines: Lines) -> Rank:
     """Everything in which the two runs of a rank may differ. lines: how the port's lines map to the original's."""
     kept = evidence_of(original), evidence_of(port)
-    rank = Rank(Walk(Calls(kept[0]), Calls(kept[1], lines), port.rank))
+    rank = Rank(Walk(Calls(kept[0]), Calls(kept[1], lines), port.rank, original.virtual and port.virtual))
     found = rank.partings
     found += rank.walk.partings
     found += _failure(original, port)
@@ -67,7 +67,7 @@ def _said(rank: Rank, original: RunRecord, port: RunRecord) -> Iterator[Parting]
     sides = [printed(evidence_of(run).printed, _names(run)) for run in (original, port)]
     pairs, alone = lined_up(*sides)
     rank.printed = len(pairs)
-    limit = bound(coarsest(evidence_of(port).kinds))
+    limit = 0.0 if rank.walk.exact else bound(coarsest(evidence_of(port).kinds))
     for pair in pairs:
         if pair.distance == 0.0:
             rank.printed_equal += 1

@@ -103,6 +103,13 @@ class Lines:
             found += _statements(name, text, set(range(1, len(text) + 1)))
         return found
 
+    def watched(self) -> dict[str, list[int]]:
+        """Lines of `changed`, by file."""
+        found: dict[str, list[int]] = {}
+        for statement in self.changed():
+            found.setdefault(statement.file, []).extend(range(statement.first, statement.last + 1))
+        return found
+
 
 def _lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8", errors="replace").splitlines()

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from xinqiao.prove import words
 from xinqiao.prove.align import align
 from xinqiao.prove.bound import bound, coarsest, of_one_call
-from xinqiao.prove.calls import FROM_HOST, RANDOM, TO_HOST, Call, Calls, distance
+from xinqiao.prove.calls import FROM_HOST, GRADIENTS, RANDOM, TO_HOST, Call, Calls, distance
 from xinqiao.prove.scalars import apart
 from xinqiao.record.schema import CallKind, Parting, Site
 
@@ -26,11 +26,16 @@ class Pair(NamedTuple):
 
 @dataclass
 class Walk:
-    """Both runs of one rank, walked along. Sets of modules are of those that ran on both sides."""
+    """Both runs of one rank, walked along. Sets of modules are of those that ran on both sides.
+
+    exact   both sides compute with the same kernels: equal calls on equal values give equal bits, and rounding is no
+            excuse, until one side uses other operators
+    """
 
     original: Calls
     port: Calls
     rank: int
+    exact: bool
     partings: list[Parting] = field(default_factory=list)
     calls: int = 0
     calls_equal: int = 0
@@ -41,6 +46,7 @@ class Walk:
     _at: int = 0  # the call of the original that was looked at last
     _said: set[tuple[str, str, int]] = field(default_factory=set)
     _values_part: bool = False
+    _gradients_part: bool = False
 
     def __post_init__(self) -> None:
         self._bound = bound(coarsest([*self.original.evidence.kinds, *self.port.evidence.kinds]))
@@ -77,6 +83,10 @@ class Walk:
             self._both("shape", "differs", pair, "has other shapes than the original")
         elif pair.original.hash != pair.port.hash:
             self._values(pair, before)
+        elif (pair.original.flags ^ pair.port.flags) & GRADIENTS and not self._gradients_part:
+            self._gradients_part = True
+            listens = "records" if pair.port.flags & GRADIENTS else "does not record"
+            self._both("gradient", "differs", pair, f"{listens} gradients here, unlike the original")
         else:
             self.calls_equal += 1
 
@@ -88,7 +98,7 @@ class Walk:
         if pair.original.flags & (FROM_HOST | RANDOM):
             self._other_input(pair, far)
         else:
-            close = far is not None and far <= of_one_call(kind)
+            close = not self.exact and far is not None and far <= of_one_call(kind)
             self._both("values", "close" if close else "differs", pair, "computes other values", far)
 
     def _other_input(self, pair: Pair, far: float | None) -> None:
@@ -112,7 +122,7 @@ class Walk:
             if not same:
                 before, after = pair.original.square, pair.port.square
                 far = apart(before, after)
-                close = far <= self._bound
+                close = not self.exact and far <= self._bound
                 said = f"reads back {after:.9g}, the original {before:.9g}"
                 self._both("number", "close" if close else "differs", pair, said, far)
         elif not same and name != "elapsed time":
@@ -155,6 +165,7 @@ class Walk:
                 f"does {words.counted(self.port, added)} where the original does {words.counted(self.original, lost)}"
             )
             if _made(self.original, lost) == _made(self.port, added):
+                self.exact = False
                 self._both("replaced", "note", pair, said)
             else:
                 self._both("dtype", "differs", pair, said)
@@ -163,9 +174,16 @@ class Walk:
             said = f"does not do on the device what the original does: {words.counted(self.original, lost)}"
             self._lost("missing", lost[0], said, "note" if conversions else "differs")
         elif added:
-            through_host = any(self.port.all[j].flags & (FROM_HOST | TO_HOST) for j in added)
-            kind: tuple[str, Weight] = ("host", "differs") if through_host else ("extra", "note")
-            self._added(*kind, added[0], f"also does {words.counted(self.port, added)}")
+            self._extra(added)
+
+    def _extra(self, added: list[int]) -> None:
+        said = f"also does {words.counted(self.port, added)}"
+        if any(self.port.all[j].flags & (FROM_HOST | TO_HOST) for j in added):
+            self._added("host", "differs", added[0], said)
+        elif conversions := [j for j in added if _converts(self.port.kind(self.port.all[j]))]:
+            self._added("dtype", "differs", conversions[0], said)
+        else:
+            self._added("extra", "note", added[0], said)
 
     def _mark_lost(self, number: int) -> None:
         name = self.original.kind(self.original.all[number]).operator
@@ -174,7 +192,11 @@ class Walk:
 
     def _mark_added(self, number: int) -> None:
         name = self.port.kind(self.port.all[number]).operator
-        if words.kind_of(name) in ("autocast", "collective"):  # to wait or to read more often changes no answer
+        if words.kind_of(name) in (
+            "autocast",
+            "collective",
+            "gradient",
+        ):  # to wait or to read more often changes no answer
             self._added(words.kind_of(name), "differs", number, f"{words.what(name)} here, the original does not")
 
     # ---- what is said ----
@@ -186,7 +208,7 @@ class Walk:
         )
         self._add(
             Parting(
-                kind=kind, weight=weight, rank=self.rank, order=pair.number, message=said,
+                kind=kind, weight=weight, rank=self.rank, order=pair.number, port_order=pair.port_number, message=said,
                 original=self.original.site(pair.original), port=self.port.site(pair.port),
                 module=self.original.module(pair.original), operator=words.operator(before), distance=far,
                 details=details if words.operator(before) else [],
@@ -235,6 +257,11 @@ def _dtypes(kind: CallKind) -> list[str]:
 def _one_number(kind: CallKind) -> bool:
     """Of such a call the dtype matters only through its value, and what is computed with it shows that."""
     return all(not shape or shape == [1] for _, shape in kind.tensors)
+
+
+def _converts(kind: CallKind) -> bool:
+    """Whether a call copies from one dtype to another."""
+    return kind.operator == "aten::copy_" and len(set(_dtypes(kind))) > 1 and not _one_number(kind)
 
 
 def _made(side: Calls, numbers: list[int]) -> set[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from xinqiao.device.launch import launch
 from xinqiao.device.process_files import ranked
-from xinqiao.device.request import Request, answered, ask
+from xinqiao.device.request import Request, Whole, answered, ask
 from xinqiao.device.settings import Settings
 from xinqiao.errors import InputError
 from xinqiao.record.files import read
@@ -36,9 +36,9 @@ class Tree:
         return self.record.with_suffix(".log")
 
 
-def run(tree: Tree, program: Program) -> list[RunRecord]:
-    """The records of all ranks. InputError where the run left none."""
-    request = Request(root=str(tree.folder.resolve()), watched=tree.watched)
+def run(tree: Tree, program: Program, whole: Whole | None = None) -> list[RunRecord]:
+    """The records of all ranks. whole: calls whose tensors are to be kept. InputError where the run left none."""
+    request = Request(root=str(tree.folder.resolve()), watched=tree.watched, whole=whole)
     ask(tree.record, request)
     os.environ.setdefault("PYTHONHASHSEED", "0")  # the same order of sets on both sides
     try:

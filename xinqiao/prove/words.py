@@ -8,11 +8,13 @@ from xinqiao.record.schema import CallKind
 _MARKS = {  # first word of a mark: (kind of parting, what the program does there)
     "synchronize": ("synchronize", "waits for the device"),
     "autocast": ("autocast", "enters mixed precision"),
+    "no": ("gradient", "stops autograd"),
     "collective": ("collective", "communicates"),
     "number": ("number", "reads a number back"),
     "module": ("missing", "runs a module"),
 }
 MOST = 4  # operators that are named one by one
+TENSORS = 6  # of a call that are shown
 
 
 def kind_of(mark: str) -> str:
@@ -39,8 +41,12 @@ def operator(kind: CallKind) -> str:
 
 def call(kind: CallKind) -> str:
     """'aten::mm (float32[8, 4], float32[4, 2]) → float32[8, 2]'."""
-    tensors = [f"{dtype}{shape}" for dtype, shape in kind.tensors]
-    return f"{kind.operator} ({', '.join(tensors[: kind.inputs])}) → {', '.join(tensors[kind.inputs :]) or 'in place'}"
+    return f"{kind.operator} ({_tensors(kind, 0, kind.inputs)}) → {_tensors(kind, kind.inputs, None) or 'in place'}"
+
+
+def _tensors(kind: CallKind, first: int, last: int | None) -> str:
+    all_ = [f"{dtype}{shape}" for dtype, shape in kind.tensors[first:last]]
+    return ", ".join(all_[:TENSORS]) + (f" and {len(all_) - TENSORS} more" if len(all_) > TENSORS else "")
 
 
 def dtypes(before: CallKind, after: CallKind) -> str:

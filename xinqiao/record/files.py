@@ -1,5 +1,6 @@
 """Write and read record files."""
 
+from collections.abc import Iterable
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from xinqiao.errors import InputError
 from xinqiao.record.schema import SCHEMA, PortRecord, ProofRecord, RunRecord
 
 Record = RunRecord | PortRecord | ProofRecord
+PROOF = "proof.json"
+KEPT = ("original.json", "original.rank*.json", "port.json", "port.rank*.json", PROOF)  # what `prove --out` leaves
 _NOT_IN_JSON = {"nan", "inf", "-inf"}  # how numbers that JSON lacks are written
 
 
@@ -18,6 +21,9 @@ def write(record: Record, path: Path) -> None:
     data = msgspec.to_builtins(record)
     for readback in data.get("readbacks", ()):
         readback["values"] = [v if isfinite(v) else str(v) for v in readback["values"]]
+    for parting in data.get("partings", ()):
+        if parting["distance"] is not None and not isfinite(parting["distance"]):
+            parting["distance"] = str(parting["distance"])
     partial = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,11 +47,36 @@ def read(path: Path) -> Record:
     return record
 
 
+def read_all(paths: Iterable[Path]) -> list[Record]:
+    """The records in the order given; a folder stands for what `prove --out` left in it.
+
+    InputError where a file is no record or a folder has none.
+    """
+    found = []
+    for path in paths:
+        files = [file for pattern in KEPT for file in sorted(path.glob(pattern))] if path.is_dir() else [path]
+        if not files:
+            raise InputError(f"{path}: this folder has none of the records that `xinqiao prove --out` leaves")
+        found += [read(file) for file in files]
+    return found
+
+
 def _with_all_numbers(data: Any) -> Any:
-    """Numbers read back that JSON lacks, as numbers again; anything else is left for the check of types."""
-    readbacks = data.get("readbacks") if isinstance(data, dict) else None
-    for readback in readbacks if isinstance(readbacks, list) else ():
-        values = readback.get("values") if isinstance(readback, dict) else None
+    """Numbers that JSON lacks, as numbers again; anything else is left for the check of types."""
+    for readback in _dicts(data, "readbacks"):
+        values = readback.get("values")
         if isinstance(values, list):
-            readback["values"] = [float(v) if isinstance(v, str) and v in _NOT_IN_JSON else v for v in values]
+            readback["values"] = [_number(v) for v in values]
+    for parting in _dicts(data, "partings"):
+        parting["distance"] = _number(parting.get("distance"))
     return data
+
+
+def _dicts(data: Any, key: str) -> list[dict[str, Any]]:
+    """The dictionaries in a list of `data`, where there is such a list."""
+    found = data.get(key) if isinstance(data, dict) else None
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _number(value: Any) -> Any:
+    return float(value) if isinstance(value, str) and value in _NOT_IN_JSON else value

@@ -123,8 +123,8 @@ class Evidence(Struct, forbid_unknown_fields=True, kw_only=True):
 
     entries    base64 of zlib of packed entries, each '<IIIHHQQddd': kind, site and module as numbers of the lists here,
                thread, flags, then hash, blocks, sum of squares and two sketches of the values (native/fingerprint.cpp).
-               Flags: 1 backward, 2 random, 4 from the host, 8 to the host, 16 a hash only. The mark 'number read' has
-               the number in the place of the sum of squares.
+               Flags: 1 backward, 2 random, 4 from the host, 8 to the host, 16 a hash only, 32 autograd listens. The
+               mark 'number read' has the number in the place of the sum of squares.
     left_out   calls beyond the million that are kept
     """
 
@@ -210,6 +210,7 @@ class Parting(Struct, forbid_unknown_fields=True, kw_only=True):
                'autocast', 'collective', 'memory', 'host', 'cuda', …
     weight     'differs': the runs are not the same. 'close': within the bound. 'note': worth knowing, and no difference
     order      number of the call in the original's journal, so that the first is the first; -1 outside of it
+    port_order the same in the port's journal; -1 where it has none
     distance   ‖original − port‖ / ‖original‖; None where it is not known
     """
 
@@ -217,6 +218,7 @@ class Parting(Struct, forbid_unknown_fields=True, kw_only=True):
     weight: Literal["differs", "close", "note"]
     rank: int
     order: int
+    port_order: int = -1
     message: str  # one sentence
     original: Site | None
     port: Site | None

@@ -8,27 +8,32 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from xinqiao.errors import InputError
 from xinqiao.record.files import Record
-from xinqiao.report import charts, numbers, sections
+from xinqiao.report import charts, kinds, numbers, sections
 from xinqiao.report.lineup import compare
-from xinqiao.report.verdict import FOR_A_PERSON, chip_name, split, subject, verdict
+from xinqiao.report.steps import FOR_A_PERSON, place, steps
+from xinqiao.report.verdict import chip_name, split, subject, verdict
 from xinqiao.report.words import Language, say, sentence
 
 SHOWN = {  # of each list before the reader unfolds the rest
     "places": 12,
+    "partings": 8,
+    "unproven": 12,
     "bars": 20,
     "series": 3,
     "holders": 8,
 }
-CUT = {"operators": 300, "numbers": 200}  # of each list on the page at all; the record has the rest
+CUT = {"operators": 300, "numbers": 200, "unproven": 500}  # of each list on the page at all; the record has the rest
 
 
 def page(records: Sequence[Record], *, lang: Language) -> str:
     """The whole page as HTML. Nothing in it is fetched from elsewhere, and nothing in it runs. InputError for none."""
     if not records:
-        raise InputError("no records: give at least one file that `run --record` or `port --record` wrote")
-    runs, ports = split(records)
+        raise InputError(
+            "no records: give at least one file that `run --record`, `port --record` or `prove --out` wrote"
+        )
+    runs, ports, proof = split(records)
     about = subject(runs) if runs else None
-    title = ports[-1].title if ports else runs[-1].title
+    moved = proof.port if proof else ports[-1] if ports else None
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -46,9 +51,15 @@ def page(records: Sequence[Record], *, lang: Language) -> str:
         bars=sections.bars,
         memory=lambda run: sections.memory(run, lang),
         places=sections.places(ports),
+        proof=proof,
+        counts=sections.counts(proof) if proof else [],
+        steps=steps(proof, runs, ports, lang),
+        site=place,
+        kind_name=lambda kind: kinds.name(kind, lang),
+        advice=lambda kind: kinds.advice(kind, lang),
         for_a_person=FOR_A_PERSON,
         comparison=compare(runs),
-        title=say(lang, "title" if ports else "title_run", chip=title),
+        title=say(lang, "title", chip=moved.title) if moved else say(lang, "title_run", chip=runs[-1].title),
         verdict=verdict(records, lang),
         runs=runs,
         ports=ports,

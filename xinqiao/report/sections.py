@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from markupsafe import Markup
 
-from xinqiao.record.schema import Memory, Occurrence, OperatorRow, PortRecord, RunRecord, Support, Verdict
+from xinqiao.record.schema import Memory, Occurrence, OperatorRow, PortRecord, ProofRecord, RunRecord, Support, Verdict
 from xinqiao.report import charts
 from xinqiao.report.words import Language, say
 
@@ -84,3 +85,22 @@ def places(ports: Sequence[PortRecord]) -> list[tuple[Verdict, list[Occurrence]]
     every = sorted((o for p in ports for o in p.occurrences), key=lambda o: (o.file, o.line, o.column))
     groups = [(v, [o for o in every if o.verdict == v]) for v in VERDICTS]
     return [(v, found) for v, found in groups if found]
+
+
+class Count(NamedTuple):
+    """words: a key of the page's words that says what is counted."""
+
+    words: str
+    part: int
+    all: int
+
+
+def counts(proof: ProofRecord) -> list[Count]:
+    """What a proof compared, and how much of it is the same."""
+    return [
+        Count("count_numbers", proof.numbers_equal, proof.numbers),
+        Count("count_printed", proof.printed_equal, proof.printed),
+        Count("count_calls", proof.calls_equal, proof.calls),
+        Count("count_modules", proof.modules_equal, proof.modules),
+        Count("count_changed", proof.changed - len(proof.unproven), proof.changed),
+    ]

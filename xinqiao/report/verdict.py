@@ -2,32 +2,33 @@
 
 from collections.abc import Sequence
 
+from xinqiao.errors import InputError
 from xinqiao.record.files import Record
-from xinqiao.record.schema import PortRecord, RunRecord, Support
+from xinqiao.record.schema import PortRecord, ProofRecord, RunRecord, Side, Support
 from xinqiao.report.lineup import Comparison, compare
 from xinqiao.report.words import Language, say, sentence
 
-FOR_A_PERSON = ("needs-you", "refused-by-chip")  # verdicts that leave work
-
 
 def verdict(records: Sequence[Record], language: Language) -> str:
-    """What a reader must know who reads nothing else. The last run is the one that it speaks of."""
-    runs, ports = split(records)
-    said = []
+    """What happened. A proof's verdict stands; without one, the last run is the one that is spoken of."""
+    runs, ports, proof = split(records)
+    said = [_proven(proof, language)] if proof else []
     if runs:
-        said.append(sentence(_how_it_ran(runs, ports, language)))
+        if not proof:
+            said.append(sentence(_how_it_ran(runs, ports, language)))
         said += [_odd_support(subject(runs), "refused", language), _odd_support(subject(runs), "fallback", language)]
-    if ports:
-        if not runs:
-            said.append(say(language, "verdict_no_run", chip=ports[-1].title))
-        left = sum(o.verdict in FOR_A_PERSON for p in ports for o in p.occurrences)
-        said.append(say(language, "verdict_needs_you", count=left) if left else say(language, "verdict_needs_nobody"))
+    if ports and not said:
+        said.append(say(language, "verdict_no_run", chip=ports[-1].title))
     return ("" if language == "zh" else " ").join(filter(None, said))
 
 
-def split(records: Sequence[Record]) -> tuple[list[RunRecord], list[PortRecord]]:
-    """The runs and the ports, each in the order given."""
-    return [r for r in records if isinstance(r, RunRecord)], [r for r in records if isinstance(r, PortRecord)]
+def split(records: Sequence[Record]) -> tuple[list[RunRecord], list[PortRecord], ProofRecord | None]:
+    """The runs and the ports, each in the order given, and the proof. InputError for two proofs."""
+    proofs = [r for r in records if isinstance(r, ProofRecord)]
+    if len(proofs) > 1:
+        raise InputError(f"{len(proofs)} proofs: a page is about one; make a page of each")
+    runs, ports = [r for r in records if isinstance(r, RunRecord)], [r for r in records if isinstance(r, PortRecord)]
+    return runs, ports, proofs[0] if proofs else None
 
 
 def subject(runs: Sequence[RunRecord]) -> RunRecord:
@@ -36,9 +37,15 @@ def subject(runs: Sequence[RunRecord]) -> RunRecord:
     return next((r for r in reversed(runs) if r.rank == 0 and (r.chip, r.mode) == (last.chip, last.mode)), last)
 
 
-def chip_name(run: RunRecord, language: Language) -> str:
+def chip_name(run: RunRecord | Side, language: Language) -> str:
     """The chip's title, and that it is virtual where it is."""
     return say(language, "virtual", chip=run.title) if run.virtual else run.title
+
+
+def _proven(proof: ProofRecord, language: Language) -> str:
+    stopped = any(p.kind == "failure" and p.weight == "differs" for p in proof.partings)
+    key = "proof_stopped" if stopped else f"proof_{proof.verdict}"
+    return say(language, key, chip=chip_name(proof.port, language), other=chip_name(proof.original, language))
 
 
 def _how_it_ran(runs: Sequence[RunRecord], ports: Sequence[PortRecord], language: Language) -> str:

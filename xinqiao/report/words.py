@@ -52,13 +52,75 @@ WORDS: dict[str, tuple[str, str]] = {
         "。没有与{other}在{chip} 上的结果比较：没有两边都记录的数。",
     ),
     "verdict_no_run": ("The code was moved to {chip}; it has not run yet.", "代码已迁移到 {chip}，尚未运行。"),
-    "verdict_needs_you": ("{count} places need you.", "有 {count} 处需要您处理。"),
-    "verdict_needs_you_one": ("1 place needs you.", "有 1 处需要您处理。"),
-    "verdict_needs_nobody": ("No place needs you.", "没有需要您处理的地方。"),
     "verdict_refused": ("The chip refuses {count} operators.", "芯片拒绝 {count} 个算子。"),
     "verdict_refused_one": ("The chip refuses 1 operator.", "芯片拒绝 1 个算子。"),
     "verdict_fallback": ("{count} operators run on the host, slowly.", "{count} 个算子在主机上执行，较慢。"),
     "verdict_fallback_one": ("1 operator runs on the host, slowly.", "1 个算子在主机上执行，较慢。"),
+    # a proof's verdict, and what to do
+    "same": ("Same", "相同"),
+    "close": ("Close", "接近"),
+    "differs": ("Differs", "不同"),
+    "proof_same": (
+        "The port on the {chip} computes what the original computes on the {other}, bit for bit.",
+        "移植后的程序在{chip} 上的计算与原程序在{other} 上的逐位相同。",
+    ),
+    "proof_close": (
+        "The port on the {chip} computes what the original computes on the {other}, but for rounding.",
+        "移植后的程序在{chip} 上的计算与原程序在{other} 上的只差舍入误差。",
+    ),
+    "proof_differs": (
+        "The port on the {chip} does not do what the original does on the {other}.",
+        "移植后的程序在{chip} 上所做的与原程序在{other} 上的不同。",
+    ),
+    "proof_stopped": ("The port stopped on the {chip}.", "移植后的程序在{chip} 上停止了。"),
+    "to_do": ("What to do", "接下来做什么"),
+    "do_first": ("Start at {place}: {what}", "从 {place} 开始：{what}"),
+    "do_first_nowhere": ("Start here: {what}", "从这里开始：{what}"),
+    "do_needs_you": ("{count} places in the code need you.", "代码中有 {count} 处需要您处理。"),
+    "do_needs_you_one": ("1 place in the code needs you.", "代码中有 1 处需要您处理。"),
+    "do_unproven": (
+        "{count} of the {changed} statements that the port changed never ran: nothing is proven of them. "
+        "Run the program in a way that reaches them.",
+        "移植改动的 {changed} 条语句中，有 {count} 条从未执行，因此未获证明。请换一种方式运行程序，使它们被执行到。",
+    ),
+    "do_unproven_one": (
+        "1 of the {changed} statements that the port changed never ran: nothing is proven of it. "
+        "Run the program in a way that reaches it.",
+        "移植改动的 {changed} 条语句中，有 1 条从未执行，因此没有得到证明。请换一种方式运行程序，使它被执行到。",
+    ),
+    "do_prove": ("Run the original and the port, and compare them:", "运行原程序和移植后的程序，并比较："),
+    "do_nothing": ("Nothing is left to do before the chip itself.", "在上芯片之前，没有需要做的了。"),
+    # the proof
+    "proof": ("What was compared", "比较了什么"),
+    "of": ("{part} of {all}", "{part} / {all}"),
+    "count_numbers": ("numbers read back are the same", "个读回的数相同"),
+    "count_printed": ("printed lines with numbers are the same", "行打印的数相同"),
+    "count_calls": ("calls of operators gave the same bits", "次算子调用结果逐位相同"),
+    "count_modules": ("modules got and gave the same bits", "个模块的输入和输出逐位相同"),
+    "count_changed": ("changed statements ran", "条改动的语句执行过"),
+    "bound": (
+        "Numbers up to {bound} apart, relative, are close: the same sums in another order round differently.",
+        "相对差不超过 {bound} 的数视为接近：同样的和换一个顺序相加，舍入就不同。",
+    ),
+    "partings": ("Where the two runs part", "两次运行在哪里分开"),
+    "partings_note": (
+        "The first one comes first; what comes after it often follows from it.",
+        "最先出现的排在最前；后面的往往由它引起。",
+    ),
+    "was_at": ("in the original: {place}", "在原程序中：{place}"),
+    "no_line": ("the run as a whole", "整个运行"),
+    "rank_number": ("rank {rank}", "进程 {rank}"),
+    "distance": ("relative distance {distance}", "相对距离 {distance}"),
+    "show_partings": ("Show {count} more", "显示另外 {count} 处"),
+    "unproven": ("What never ran", "从未执行的语句"),
+    "show_unproven": ("Show {count} more statements", "显示另外 {count} 条语句"),
+    "show_unproven_one": ("Show 1 more statement", "显示另外 1 条语句"),
+    "left_out_statements": (
+        "{count} more are in the proof but not on this page.",
+        "另有 {count} 条在证明文件中，本页未列出。",
+    ),
+    "notes": ("Worth knowing", "值得注意"),
+    "peak": ("most memory held", "最大内存占用"),
     # the code
     "changes": ("What was changed, and what needs you", "改动，以及需要您处理的地方"),
     "changes_counts": (

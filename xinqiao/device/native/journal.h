@@ -21,7 +21,7 @@ struct Entry {
   Fingerprint values;
 };
 static_assert(sizeof(Entry) == 56);
-enum EntryFlags : uint16_t { kBackwardEntry = 1, kDraws = 2, kFromHost = 4, kToHost = 8, kHashOnly = 16 };
+enum EntryFlags : uint16_t { kBackwardEntry = 1, kDraws = 2, kFromHost = 4, kToHost = 8, kHashOnly = 16, kRecordsGradients = 32 };
 
 constexpr size_t kEntries = 1'000'000;
 
@@ -111,7 +111,8 @@ inline void note(const Row& row, const at::Tensor* results, size_t count, uint16
   bool backward = false;
   auto from = remember_origin(backward);
   if (module >= 0) from.module = (uint32_t)module;
-  Entry entry{row.number, from.site, from.module, thread_number(), (uint16_t)(flags | (backward ? kBackwardEntry : 0)), {}};
+  flags |= backward ? kBackwardEntry : c10::GradMode::is_enabled() ? kRecordsGradients : 0;
+  Entry entry{row.number, from.site, from.module, thread_number(), flags, {}};
   for (size_t i = 0; i < count; i++) add_tensor(entry.values, to_host(results[i]), flags & kHashOnly);
   size_t number;
   {

@@ -43,8 +43,9 @@ def mean(value, world):
 
 
 def save(path, model, optimizer):
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(),
-                "rng": torch.cuda.get_rng_state()}, path)
+    torch.save(
+        {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rng": torch.cuda.get_rng_state()}, path
+    )
 
 
 def load(path, model, optimizer):

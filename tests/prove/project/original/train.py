@@ -3,11 +3,10 @@
 import os
 import sys
 
-import torch
-from torch.cuda.amp import GradScaler, autocast
-
 import common
+import torch
 from model import Classifier
+from torch.cuda.amp import GradScaler, autocast
 
 STEPS = 4
 

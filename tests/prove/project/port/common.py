@@ -46,8 +46,10 @@ def mean(value, world):
 
 
 def save(path, model, optimizer):
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(),
-                "rng": ACCELERATOR_MODULE.get_rng_state()}, path)
+    torch.save(
+        {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "rng": ACCELERATOR_MODULE.get_rng_state()},
+        path,
+    )
 
 
 def load(path, model, optimizer):

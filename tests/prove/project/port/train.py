@@ -3,12 +3,11 @@
 import os
 import sys
 
-import torch
-from torch.amp import GradScaler, autocast
-
 import common
+import torch
 from common import ACCELERATOR, ACCELERATOR_MODULE
 from model import Classifier
+from torch.amp import GradScaler, autocast
 
 STEPS = 4
 
