@@ -52,6 +52,7 @@ _WORD = re.compile(
     re.IGNORECASE,
 )
 _VARIABLE = re.compile(r"(?<![A-Za-z0-9_])(?:(?:PY)?TORCH_)?(?:CUDA|NCCL|CUBLAS|CUDNN|NVIDIA)_[A-Z][A-Z_]*")
+_CODE = {"NAME", "OP", "NUMBER", "STRING", "FSTRING_START", "FSTRING_MIDDLE", "FSTRING_END"}  # f-strings: from 3.12 on
 _TORCH_PARTS = ("cuda", "cudnn", "is_nccl_available", "nccl")
 _OTHER = re.compile(
     r"(?i)(\.(sh|bash|zsh|slurm|ya?ml|json|toml|cfg|ini|env|txt|cpp|cc|h|hpp|mk|cmake)|/dockerfile[^/]*|/makefile)$"
@@ -147,7 +148,7 @@ def _logical_lines(text: str) -> Iterator[list[tokenize.TokenInfo]]:
             if line:
                 yield line
             line = []
-        elif token.type in (tokenize.NAME, tokenize.OP, tokenize.NUMBER, tokenize.STRING) or token.type > tokenize.NL:
+        elif tokenize.tok_name[token.type] in _CODE:
             line.append(token)
 
 
