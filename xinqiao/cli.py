@@ -74,14 +74,18 @@ def chips(name: str | None, form: str) -> None:
 @click.option(
     "--host-rng", is_flag=True, help="Device random numbers from the CPU's stream, to compare with a CPU run."
 )
+@click.option("--evidence", is_flag=True, help="In the record, also what `prove` compares: every call's values.")
 @click.argument("script", type=click.Path(path_type=Path))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def run(script: Path, arguments: tuple[str, ...], ranks: int, **options: Any) -> None:
+def run(script: Path, arguments: tuple[str, ...], ranks: int, *, evidence: bool, **options: Any) -> None:
     """Run SCRIPT, unchanged, on a chip: the vendor's own device where it is installed, a virtual one elsewhere."""
     from xinqiao.device.launch import launch
+    from xinqiao.device.request import evidence_beside
     from xinqiao.device.settings import Settings
 
-    sys.exit(launch(Settings(**options), script, list(arguments), ranks=ranks))
+    with evidence_beside(options["record"], script.parent, wanted=evidence):
+        code = launch(Settings(**options), script, list(arguments), ranks=ranks)
+    sys.exit(code)
 
 
 @main.command()

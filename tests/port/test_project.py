@@ -35,7 +35,7 @@ def project(tmp_path):
     (folder / "sub").mkdir(parents=True)
     (folder / "train.py").write_text(TRAINING)
     (folder / "sub" / "plain.py").write_text("x = 1\n")
-    (folder / "launch.sh").write_text("#!/bin/sh\nexport CUDA_VISIBLE_DEVICES=0\n# cuda in a comment\n")
+    (folder / "launch.sh").write_text("#!/bin/sh\nexport CUDA_HOME=/usr/local/cuda\n# cuda in a comment\n")
     (folder / "launch.sh").chmod(0o755)
     return folder
 

@@ -8,7 +8,6 @@ import pytest
 
 from xinqiao.chips import catalog
 from xinqiao.port.engine import port_source
-from xinqiao.port.facts import facts_of
 from xinqiao.port.source import parse
 from xinqiao.port.target import Target
 from xinqiao.port.words import BOUND
@@ -28,9 +27,7 @@ def sections(kind):
 
 
 def ported(text, *, chip="ascend-910c"):
-    source = parse("x.py", text.encode(), Target(catalog.load(chip)))
-    source.project = facts_of(source.tree)
-    return port_source(source)
+    return port_source(parse("x.py", text.encode(), Target(catalog.load(chip))))
 
 
 def after(text):

@@ -7,6 +7,7 @@ import random
 import sysconfig
 import zlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,6 +25,17 @@ PACKAGES = Path(sysconfig.get_paths()["purelib"])
 SEED = 0  # of Python's and NumPy's generators, where the program chooses none
 
 
+@dataclass
+class Kept:
+    """A journal's parts. sites: (file, line, function), line 0 where there is none. entries: packed; see Evidence."""
+
+    kinds: list[CallKind]
+    sites: list[tuple[str, int, str]]
+    modules: list[str]
+    entries: bytes
+    left_out: int
+
+
 class Keeper:
     """Keeps evidence from the moment it is made."""
 
@@ -38,6 +50,11 @@ class Keeper:
 
             numpy.random.seed(SEED)
 
+    def watch_cuda(self, device: str) -> None:
+        """Note what is CUDA-bound, where the device is another."""
+        if device != "cuda":
+            self.trap = Trap()
+
     def follow(self, session: Session, request: Request) -> None:
         """Start the journal of a virtual chip."""
         if request.whole:
@@ -45,29 +62,21 @@ class Keeper:
             folder.mkdir(parents=True, exist_ok=True)
             session.core.keep_whole(os.fsencode(folder), request.whole.first, request.whole.last)
         session.core.keep_journal(ctypes.cast(kernel(), ctypes.c_void_p))  # type: ignore[arg-type]
-        if session.chip.torch.device != "cuda":
-            self.trap = Trap()
+        self.watch_cuda(session.chip.torch.device)
 
-    def evidence(self, session: Session, failure: BaseException | None) -> Evidence:
+    def evidence(self, kept: Kept, failure: BaseException | None) -> Evidence:
         """All that was kept so far."""
-        entries, left_out = session.core.journal()
         return Evidence(
-            kinds=_kinds(session),
-            sites=list(self._sites(session)),
-            modules=session.watch.modules if session.watch else [""],
-            entries=base64.b64encode(zlib.compress(entries, 1)).decode(),
-            left_out=left_out,
+            kinds=kept.kinds,
+            sites=[self.site(*place) for place in kept.sites],
+            modules=kept.modules,
+            entries=base64.b64encode(zlib.compress(kept.entries, 1)).decode(),
+            left_out=kept.left_out,
             printed=self.printed.lines,
             failure=self._failure(failure) if failure else None,
             cuda_uses=list(self._cuda_uses()),
             reached={file: sorted(set(lines)) for file, lines in self.reached.lines.items()},
         )
-
-    def _sites(self, session: Session) -> Iterable[Site]:
-        number = 0
-        while (found := session.core.site_of(number)) and found[1] >= 0:
-            yield self.site(*found)
-            number += 1
 
     def site(self, file: str, line: int, function: str) -> Site:
         """A line, its file as it is called on any machine."""
@@ -94,6 +103,20 @@ class Keeper:
         own = [s for s in frames if not s.file.startswith("site-packages/") and (self.root / s.file).exists()]
         innermost = (own or frames or [Site(file="", line=0, function="")])[-1]
         return Failure(kind=type(error).__name__, message=str(error)[:2000], site=innermost)
+
+
+def of_virtual(session: Session) -> Kept:
+    """The journal of a virtual chip."""
+    entries, left_out = session.core.journal()
+    modules = session.watch.modules if session.watch else [""]
+    return Kept(_kinds(session), list(_sites(session)), modules, entries, left_out)
+
+
+def _sites(session: Session) -> Iterable[tuple[str, int, str]]:
+    number = 0
+    while (found := session.core.site_of(number)) and found[1] >= 0:
+        yield found
+        number += 1
 
 
 def _kinds(session: Session) -> list[CallKind]:

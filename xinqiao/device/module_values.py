@@ -12,13 +12,12 @@ from torch.nn.modules.module import register_module_forward_hook, register_modul
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from xinqiao.device import api
-from xinqiao.device.core import Core
 from xinqiao.device.lines import is_user_file
 from xinqiao.device.watch import Watch
 
 
-def mark_modes(core: Core, device: str) -> None:
-    """Note in the journal where the program enters mixed precision on the device, and where it stops autograd."""
+def mark_modes(mark: Callable[[str], object], device: str) -> None:
+    """Mark in the journal where the program enters mixed precision on the device, and where it stops autograd."""
 
     def autocast(mode: Any, _caller: str) -> str:  # torch.cuda.amp's is a class above it: any caller
         on = mode.device == device and mode._enabled
@@ -27,30 +26,31 @@ def mark_modes(core: Core, device: str) -> None:
     def no_gradients(_mode: Any, caller: str) -> str:  # PyTorch's own steps stop autograd all the time
         return "no gradients" if is_user_file(caller) else ""
 
-    _mark_entering(core, torch.autocast, autocast)
-    _mark_entering(core, torch.no_grad, no_gradients)
-    _mark_entering(core, torch.inference_mode, no_gradients)
+    _mark_entering(mark, torch.autocast, autocast)
+    _mark_entering(mark, torch.no_grad, no_gradients)
+    _mark_entering(mark, torch.inference_mode, no_gradients)
 
 
-def _mark_entering(core: Core, mode: type, words: Callable[[Any, str], str]) -> None:
+def _mark_entering(mark: Callable[[str], object], mode: type, words: Callable[[Any, str], str]) -> None:
     enter = mode.__enter__  # type: ignore[attr-defined]
 
     def entered(self: Any) -> Any:
         said = words(self, sys._getframe(1).f_code.co_filename)
         if said:
-            core.mark(said.encode(), 0)
+            mark(said)
         return enter(self)
 
     api.replace(mode, __enter__=entered)
 
 
 class ModuleValues:
-    """Hooks of PyTorch's own; the graph that autograd builds is the program's."""
+    """Hooks of PyTorch's own; the graph that autograd builds is the program's.
 
-    def __init__(self, watch: Watch, device: str) -> None:
-        self._watch, self._device = watch, device
-        namespace = torch.ops.xinqiao_cuda if watch.core.cuda else torch.ops.xinqiao_vendor
-        self._note = namespace.note.default
+    note   takes tensors, what they are ('module inputs'), and the module's number
+    """
+
+    def __init__(self, watch: Watch, device: str, note: Callable[[list[torch.Tensor], str, int], object]) -> None:
+        self._watch, self._device, self._note = watch, device, note
         register_module_forward_pre_hook(self._given)
         register_module_forward_hook(self._gives)
         register_optimizer_step_pre_hook(self._step)

@@ -8,7 +8,7 @@ from types import TracebackType
 
 from xinqiao.chips import catalog
 from xinqiao.device import recording, session
-from xinqiao.device.evidence import Keeper
+from xinqiao.device.evidence import Keeper, of_virtual
 from xinqiao.device.process_files import ranked
 from xinqiao.device.real import RealRun
 from xinqiao.device.request import asked
@@ -34,7 +34,9 @@ def begin() -> None:
     package = session.vendor_package(chip)
     if package:
         print(f"xinqiao: {package} is installed: using the real device, not the virtual one", file=sys.stderr)
-        real = RealRun(chip) if settings.record else None
+        real = RealRun(chip, evidence=keeper is not None) if settings.record else None
+        if keeper:
+            keeper.watch_cuda(chip.torch.device)
     else:
         virtual = session.virtual(
             chip,
@@ -61,11 +63,13 @@ def _finish(settings: Settings, started: float, real: RealRun | None, keeper: Ke
         record: RunRecord
         if real is not None:
             record = real.record(started=started, exit_code=_exit_code, rank=rank, ranks=ranks)
+            if keeper and real.journal:
+                record.evidence = keeper.evidence(real.journal.kept(), _failure)
         else:
             assert session.active is not None
             record = recording.build(session.active, started=started, exit_code=_exit_code, rank=rank, ranks=ranks)
             if keeper:
-                record.evidence = keeper.evidence(session.active, _failure)
+                record.evidence = keeper.evidence(of_virtual(session.active), _failure)
         write(record, ranked(settings.record, rank))
     if settings.trace and session.active is not None:
         recording.write_trace(session.active, ranked(settings.trace, rank))

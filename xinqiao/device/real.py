@@ -4,6 +4,7 @@ import platform
 import sys
 import time
 from collections import Counter
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -13,18 +14,23 @@ from torch.utils._pytree import tree_leaves
 from xinqiao.chips.spec import Chip
 from xinqiao.chips.support import support
 from xinqiao.cost import roofline
+from xinqiao.device.real_journal import RealJournal
 from xinqiao.record.schema import Memory, OperatorRow, RunRecord
 
 Key = tuple[str, str, tuple[tuple[tuple[int, ...], int], ...], tuple[tuple[tuple[int, ...], int], ...]]
 
 
 class RealRun(TorchDispatchMode):
-    """Counts operators from the moment it is made. Predicted times are the cost model's, not the device's."""
+    """Counts operators from the moment it is made. Predicted times are the cost model's, not the device's.
 
-    def __init__(self, chip: Chip) -> None:
+    evidence   also keep a journal of all calls, with fingerprints of their values; each call then waits for the device
+    """
+
+    def __init__(self, chip: Chip, *, evidence: bool = False) -> None:
         super().__init__()
         self.chip = chip
         self.counts: Counter[Key] = Counter()
+        self.journal = RealJournal(chip.torch.device) if evidence else None
         self.__enter__()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -35,7 +41,13 @@ class RealRun(TorchDispatchMode):
         dtype = str(first.dtype if first is not None else torch.float32).removeprefix("torch.")
         name = func.name().removesuffix(".default")
         self.counts[name, dtype, _shapes(inputs), _shapes(outputs)] += 1
+        if self.journal and not func.is_view:
+            with self._paused():
+                self.journal.call(name, dtype, inputs, outputs)
         return result
+
+    def _paused(self) -> AbstractContextManager[None]:
+        return torch.utils._python_dispatch._disable_current_modes()
 
     def record(self, *, started: float, exit_code: int, rank: int, ranks: int) -> RunRecord:
         """The record so far; the fields that only a simulation knows are empty."""

@@ -1,9 +1,13 @@
 """What a run is asked to keep beside its record: a file next to where the record will be."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+
+from xinqiao.errors import InputError
 
 
 class Whole(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -47,3 +51,18 @@ def asked(record: Path | None) -> Request | None:
 def answered(record: Path) -> None:
     """Take the request away."""
     _beside(record).unlink(missing_ok=True)
+
+
+@contextmanager
+def evidence_beside(record: Path | None, project: Path, *, wanted: bool) -> Iterator[None]:
+    """Ask for evidence while the block runs. InputError where there is no record to put it in."""
+    if not wanted:
+        yield
+        return
+    if record is None:
+        raise InputError("--evidence: say where the record goes: --record FILE")
+    ask(record, Request(root=str(project.resolve())))
+    try:
+        yield
+    finally:
+        answered(record)

@@ -75,10 +75,11 @@ def keep_record(session: Session, *, trace: bool = False, values: bool = False) 
 
     values   also note what each module is given and gives, and its gradients, in the journal
     """
-    session.watch = Watch(session.core)
+    session.watch = Watch(session.core.module)
     if values:
-        ModuleValues(session.watch, session.chip.torch.device)
-        mark_modes(session.core, session.chip.torch.device)
+        namespace = torch.ops.xinqiao_cuda if session.core.cuda else torch.ops.xinqiao_vendor
+        ModuleValues(session.watch, session.chip.torch.device, namespace.note.default)
+        mark_modes(lambda name: session.core.mark(name.encode(), 0), session.chip.torch.device)
     session.core.keep_readbacks(1)
     session.core.trace(int(trace))
 

@@ -1,19 +1,21 @@
 """Tells the core which `nn.Module` is running, so that memory can be put under a module's name."""
 
 import weakref
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
-from xinqiao.device.core import Core
-
 
 class Watch:
-    """Uses PyTorch's global module hooks; nothing of the user's program is wrapped."""
+    """Uses PyTorch's global module hooks; nothing of the user's program is wrapped.
 
-    def __init__(self, core: Core) -> None:
-        self.core = core
+    tell   is called with the number of the module that runs from now on
+    """
+
+    def __init__(self, tell: Callable[[int], object]) -> None:
+        self.tell = tell
         self.modules: list[str] = [""]  # number → 'GPT.blocks.0.attn'; the core keeps numbers
         self._numbers: dict[str, int] = {"": 0}
         self._running: list[int] = []
@@ -25,12 +27,12 @@ class Watch:
         if module not in self._known:
             self._name(module)
         self._running.append(self._known[module])
-        self.core.module(self._running[-1])
+        self.tell(self._running[-1])
 
     def _leave(self, _module: torch.nn.Module, _inputs: Any, _output: Any) -> None:
         if self._running:
             self._running.pop()
-        self.core.module(self.running)
+        self.tell(self.running)
 
     @property
     def running(self) -> int:

@@ -1,17 +1,23 @@
-"""One traversal of a file for all rules; every CUDA-bound place comes out with a verdict."""
+"""The rules over one file; every CUDA-bound place comes out with a verdict."""
 
 import ast
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from xinqiao.port.header import header
+from xinqiao.port.collect import facts_of
+from xinqiao.port.dialect import ACCELERATOR, MODULE
+from xinqiao.port.flow import together
+from xinqiao.port.header import defines_otherwise, header
 from xinqiao.port.leftovers import leftovers
+from xinqiao.port.ranges import Ranges
 from xinqiao.port.rule import Finding, rules
-from xinqiao.port.source import Edit, Source, apply
+from xinqiao.port.source import Edit, Source, apply, tree_of
 from xinqiao.port.target import Target
 from xinqiao.record.schema import Occurrence
 
 LEFTOVERS = "other-places"
+_Found = list[tuple[str, Finding]]
 
 
 @dataclass
@@ -31,68 +37,115 @@ class Ported:
 
 
 def port_source(source: Source) -> Ported:
-    """Run all rules over a file. On a chip whose device is 'cuda' already nothing is rewritten."""
+    """Run all rules over a file. On a chip whose device is 'cuda' already nothing is rewritten.
+
+    A file by itself is a project of one file.
+    """
+    if not source.project.complete:
+        source.project = together([facts_of(source)])
     findings = _without_swallowed(list(_findings(source)), source)
-    claimed = [(source.start(f.node), source.end(f.node)) for _, f in findings]
+    claimed = Ranges((source.start(f.node), source.end(f.node), f.node) for _, f in findings)
     findings += [(LEFTOVERS, f) for f in leftovers(source, claimed)]
-    findings = [(name, _allowed(f, source.target)) for name, f in findings]
-    edits = sorted({e for _, f in findings for e in f.edits})
-    needs = {n for _, f in findings for n in f.needs}
-    occurrences = [_occurrence(name, f, source, edits) for name, f in findings]
-    occurrences.sort(key=lambda o: (o.line, o.column, o.rule))
-    if not edits:
+    findings = [(name, _allowed(f, source)) for name, f in findings]
+    edits, data = _written(findings, source)
+    if data is None and edits:
+        findings = [(name, _by_hand(f)) for name, f in findings]
+        edits = []
+    occurrences = _occurrences(findings, source, edits)
+    if data is None:
         return Ported(source.path, occurrences)
     adds = {name for _, f in findings for name in f.adds}
-    edits += header(source, needs)
-    return Ported(source.path, occurrences, source.encode(apply(source.data, edits)), edits, adds)
+    return Ported(source.path, occurrences, data, edits, adds)
 
 
 def _findings(source: Source) -> Iterator[tuple[str, Finding]]:
-    table = rules()
-    for node in ast.walk(source.tree):
-        for name, function in table.get(type(node), ()):
-            for finding in function(node, source):
-                yield name, finding
+    for kind, functions in rules().items():
+        for node in source.kinds.get(kind, ()):
+            for name, function in functions:
+                for finding in function(node, source):
+                    yield name, finding
 
 
-def _without_swallowed(found: list[tuple[str, Finding]], source: Source) -> list[tuple[str, Finding]]:
+def _without_swallowed(found: _Found, source: Source) -> _Found:
     """Leave out what lies inside a piece of code that another finding replaces whole."""
-    replaced = [(e.start, e.end, f.node) for _, f in found for e in f.edits if e.end > e.start]
-    return [
-        (name, f)
-        for name, f in found
-        if not any(
-            begin <= source.start(f.node) and source.end(f.node) <= end and f.node is not node
-            for begin, end, node in replaced
-        )
-    ]
+    replaced = Ranges((e.start, e.end, f.node) for _, f in found for e in f.edits if e.end > e.start)
+    return [(n, f) for n, f in found if not replaced.cover(source.start(f.node), source.end(f.node), f.node)]
 
 
-def _allowed(finding: Finding, target: Target) -> Finding:
-    """The finding, without a rewrite that is not wanted here."""
+def _allowed(finding: Finding, source: Source) -> Finding:
+    """The finding, without a rewrite that is not wanted or not possible here."""
+    target: Target = source.target
     if finding.verdict != "rewritten":
         return finding
     if target.audit:
         return Finding(finding.node, "safe", "this chip's PyTorch device is 'cuda'")
     if finding.risky and not target.risky:
         return Finding(finding.node, "needs-you", f"{finding.reason}; --risky makes this rewrite")
-    return finding
+    taken = [name for name in (ACCELERATOR, MODULE) if name in finding.needs and defines_otherwise(source, name)]
+    if taken:
+        return Finding(
+            finding.node, "needs-you", f"this file has a name {taken[0]} of its own: rename it, and port again"
+        )
+    return finding if _is_where_it_says(finding.node, source) else _by_hand(finding)
 
 
-def _occurrence(name: str, finding: Finding, source: Source, edits: Iterable[Edit]) -> Occurrence:
-    start, end = source.start(finding.node), source.end(finding.node)
-    line, column = source.position(start)
-    end_line, end_column = source.position(end)
-    inside = [e for e in edits if start <= e.start and e.end <= end]
-    return Occurrence(
-        file=source.path,
-        line=line,
-        column=column,
-        end_line=end_line,
-        end_column=end_column,
-        rule=name,
-        verdict=finding.verdict,
-        before=source.data[start:end].decode(),
-        after=apply(source.data, inside, start, end).decode() if finding.verdict == "rewritten" else "",
-        reason=finding.reason,
-    )
+def _is_where_it_says(node: ast.AST, source: Source) -> bool:
+    """Python before 3.12 is not sure of positions inside f-strings."""
+    parent = source.parent(node)
+    while parent is not None and not isinstance(parent, ast.stmt | ast.FormattedValue):
+        parent = source.parent(parent)
+    if not (isinstance(parent, ast.FormattedValue) and isinstance(node, ast.expr)):
+        return True
+    try:
+        written = tree_of(f"({source.text(node)})").body[0]
+    except (SyntaxError, ValueError):
+        return False
+    return isinstance(written, ast.Expr) and ast.dump(written.value) == ast.dump(node)
+
+
+def _by_hand(finding: Finding) -> Finding:
+    if finding.verdict != "rewritten":
+        return finding
+    return Finding(finding.node, "needs-you", f"{finding.reason}; it cannot be rewritten in this place: do it by hand")
+
+
+def _written(findings: _Found, source: Source) -> tuple[list[Edit], bytes | None]:
+    """(edits, the file's new bytes); no bytes where nothing changes, or where they would be no Python."""
+    edits = sorted({e for _, f in findings for e in f.edits})
+    if not edits:
+        return [], None
+    needs = {n for _, f in findings for n in f.needs}
+    first = min((e.start for _, f in findings if f.needs for e in f.edits), default=len(source.data))
+    edits += header(source, needs, first)
+    changed = apply(source.data, edits)
+    try:
+        tree_of(changed.decode())
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return edits, None
+    return edits, source.encode(changed)
+
+
+def _occurrences(findings: _Found, source: Source, edits: Sequence[Edit]) -> list[Occurrence]:
+    ordered = sorted(edits)
+    starts = [e.start for e in ordered]
+    found = []
+    for name, finding in sorted(findings, key=lambda f: (source.start(f[1].node), f[0])):
+        start, end = source.start(finding.node), source.end(finding.node)
+        inside = ordered[bisect_left(starts, start) : bisect_left(starts, end + 1)]
+        (line, column), (end_line, end_column) = source.position(start), source.position(end)
+        rewritten = finding.verdict == "rewritten"
+        found.append(
+            Occurrence(
+                file=source.path,
+                line=line,
+                column=column,
+                end_line=end_line,
+                end_column=end_column,
+                rule=name,
+                verdict=finding.verdict,
+                before=source.data[start:end].decode(),
+                after=apply(source.data, inside, start, end).decode() if rewritten else "",
+                reason=finding.reason,
+            )
+        )
+    return found

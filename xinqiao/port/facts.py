@@ -1,26 +1,60 @@
-"""What the files of a project need to know about each other; plain data, so that it passes between processes."""
+"""What one file tells the project about where its values go; plain data, so that it passes between processes."""
 
-import ast
-from collections.abc import Iterable
-from dataclasses import dataclass
-
-_CUDA_METHODS = ("cuda", "is_cuda")
+from dataclasses import dataclass, field
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Call:
+    """callee: as `Values.callee` has it. arguments: (position or keyword, slots of the value). result: a slot."""
+
+    callee: str
+    arguments: tuple[tuple[int | str, tuple[str, ...]], ...]
+    result: str
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """parameters: slots of all but the variable ones, in order, without a method's first."""
+
+    name: str
+    parameters: tuple[str, ...]
+    keywords_only: int  # how many of them, at the end, take no position
+    rest: str  # the slot of **kwargs or *args, else ''
+    result: str
+    of_class: str  # the class's slot, else ''
+
+
+@dataclass(frozen=True, slots=True)
+class Class:
+    """bases: as callees. fields: names that have an annotation, in order."""
+
+    slot: str
+    bases: tuple[str, ...]
+    methods: tuple[str, ...]
+    fields: tuple[str, ...]
+
+
+@dataclass
 class Facts:
-    """own_methods: methods named like PyTorch's CUDA ones that classes define themselves."""
+    """One file's.
 
-    own_methods: frozenset[str] = frozenset()
+    edges     (from, to): a value flows on whole
+    parts     (from, to): it becomes a part of a text
+    uses      (slot, use): what takes it, such as 'device' or 'key'
+    lookups   (table, key): a value is looked up in a dictionary
+    derived   (object, result of a method): what a method of a tensor gives is a tensor, as far as one can tell
+    compared  two slots whose values are compared, each way round
+    """
 
-
-def facts_of(tree: ast.Module) -> Facts:
-    """What one file tells the others."""
-    classes = [n for n in ast.walk(tree) if isinstance(n, ast.ClassDef)]
-    methods = (f for c in classes for f in c.body if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef))
-    return Facts(frozenset(f.name for f in methods if f.name in _CUDA_METHODS))
-
-
-def together(files: Iterable[Facts]) -> Facts:
-    """What all files of a project tell."""
-    return Facts(frozenset(name for f in files for name in f.own_methods))
+    path: str
+    edges: list[tuple[str, str]] = field(default_factory=list)
+    parts: list[tuple[str, str]] = field(default_factory=list)
+    uses: list[tuple[str, str]] = field(default_factory=list)
+    compared: list[tuple[str, str]] = field(default_factory=list)
+    lookups: list[tuple[str, str]] = field(default_factory=list)
+    derived: list[tuple[str, str]] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    functions: list[tuple[str, Function]] = field(default_factory=list)  # by the slot of its name
+    classes: list[tuple[str, Class]] = field(default_factory=list)
+    imported: dict[str, str] = field(default_factory=dict)
+    stars: tuple[str, ...] = ()

@@ -4,27 +4,29 @@ import ast
 from collections.abc import Iterator
 
 from xinqiao.port.places import place_of
+from xinqiao.port.ranges import Ranges
 from xinqiao.port.rule import Finding
 from xinqiao.port.source import Source
 from xinqiao.port.words import is_bound, is_text
 
 
-def leftovers(source: Source, claimed: list[tuple[int, int]]) -> Iterator[Finding]:
-    """Strings and calls with a CUDA word that lie in none of the byte ranges `claimed`.
+def leftovers(source: Source, claimed: Ranges) -> Iterator[Finding]:
+    """Strings and calls with a CUDA word that lie in none of the ranges `claimed`.
 
     The user's own names are no occurrences: a variable `use_cuda` runs on every device.
     """
-    for node in ast.walk(source.tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and is_bound(node.value):
-            if not _inside(source.start(node), claimed):
-                yield from _string(node, source)
-        elif isinstance(node, ast.Call) and _is_extension(node) and not _inside(source.start(node), claimed):
+    for node in source.nodes(ast.Constant):
+        if isinstance(node.value, str) and is_bound(node.value) and not _claimed(node, source, claimed):
+            yield from _string(node, source)
+    for call in source.nodes(ast.Call):
+        if _is_extension(call) and not _claimed(call, source, claimed):
             reason = "CUDA sources are compiled here: the kernels need a version for the chip, or one in PyTorch"
-            yield Finding(node, "needs-you", reason)
+            yield Finding(call, "needs-you", reason)
 
 
-def _inside(offset: int, ranges: list[tuple[int, int]]) -> bool:
-    return any(begin <= offset < end for begin, end in ranges)
+def _claimed(node: ast.AST, source: Source, claimed: Ranges) -> bool:
+    start = source.start(node)
+    return claimed.cover(start, start + 1)
 
 
 def _is_extension(node: ast.Call) -> bool:
@@ -48,9 +50,20 @@ def _string(node: ast.Constant, source: Source) -> Iterator[Finding]:
         yield Finding(
             holder, "needs-you", "only CUDA reads this variable: find the vendor's, or leave it where harmless"
         )
+    elif "://" in str(node.value) or str(node.value).startswith("nvidia/") or _is_exported(node, source):
+        yield Finding(holder, "safe", "a name of your own, or an address")
     elif "nvidia" in str(node.value).lower():
         yield Finding(holder, "needs-you", "NVIDIA's own tool or library: guard it, or ask torch.accelerator")
     elif is_text(str(node.value)) and "torch.cuda" not in str(node.value):
         yield Finding(holder, "safe", "a message for people")
     else:
         yield Finding(holder, "needs-you", "a string with a CUDA word: decide whether another device needs another one")
+
+
+def _is_exported(node: ast.Constant, source: Source) -> bool:
+    """Whether it is an entry of __all__."""
+    assignment = source.parent(source.parent(node) or node)
+    if not isinstance(assignment, ast.Assign | ast.AugAssign):
+        return False
+    targets = assignment.targets if isinstance(assignment, ast.Assign) else [assignment.target]
+    return any(isinstance(t, ast.Name) and t.id == "__all__" for t in targets)

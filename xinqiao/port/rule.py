@@ -56,5 +56,13 @@ def rules() -> dict[type[ast.AST], list[tuple[str, Rule]]]:
 
 
 def replace(source: Source, node: ast.AST, text: str) -> Edit:
-    """Write `text` instead of the whole node."""
-    return Edit(source.start(node), source.end(node), text)
+    """Write `text` instead of the whole node, apart from a word that touches it ('return"cuda"')."""
+    start, end = source.start(node), source.end(node)
+    before, after = source.data[start - 1 : start], source.data[end : end + 1]
+    left = " " if start and _is_word(before) and _is_word(text[:1].encode()) else ""
+    right = " " if _is_word(after) and _is_word(text[-1:].encode()) else ""
+    return Edit(start, end, f"{left}{text}{right}")
+
+
+def _is_word(text: bytes) -> bool:
+    return text.isalnum() or text == b"_"

@@ -22,10 +22,9 @@ _WORDS = r"cuda|nccl|cudnn|cublas|nvidia|nvml|nvtx|nvcc|cupy|triton|flash_attn|x
 BOUND = re.compile(rf"{_WORDS}|transformer_engine|tensorrt|\bapex\b", re.IGNORECASE)
 # A file without any of these is not looked at further.
 WORTH_PARSING = re.compile(rb"(?i)" + BOUND.pattern.encode() + rb"|pin_memory")
-DEVICE_STRING = re.compile(r"cuda(:|$)")
-DEVICE_NAME = re.compile(
-    r"(?i)(^|_)(dev|devs|device|devices|gpu|gpus|accelerator|map_location|location)(_|\d|$)|device"
-)
+# Of a file without any of these nothing flows on.
+WORTH_KNOWING = re.compile(rb"(?i)torch|device|backend|" + WORTH_PARSING.pattern.removeprefix(b"(?i)"))
+DEVICE_STRING = re.compile(r"cuda(:[^\\\s\"']*)?\Z")
 
 
 def is_text(value: str) -> bool:

@@ -18,6 +18,7 @@ BACKWARD, RANDOM, FROM_HOST, TO_HOST, HASH_ONLY, GRADIENTS = 1, 2, 4, 8, 16, 32
 _ENTRY = struct.Struct("<IIIHHQQddd")
 # Kernels that devices name differently and that compute one thing.
 _SAME = [
+    (re.compile(r"aten::_to_copy$"), "aten::copy_"),
     (re.compile(r"aten::_?scaled_dot_product_\w*attention(_for_cpu)?(_overrideable)?(_backward)?$"), r"attention\3"),
     (re.compile(r"aten::_(?:foreach_|fused_)(adamw?|sgd|adagrad)_?.*"), r"optimizer \1"),
 ]
@@ -74,6 +75,15 @@ class Calls:
             if self.evidence.kinds[call.kind].operator != "seed":
                 found.setdefault(call.thread, []).append(number)
         return [found[thread] for thread in sorted(found)]
+
+    @cached_property
+    def names(self) -> set[str]:
+        """Of all operators and marks."""
+        return set(self._names)
+
+    def only(self, names: set[str]) -> list[list[int]]:
+        """`threads` without the calls of other names."""
+        return [[n for n in numbers if self._names[self.all[n].kind] in names] for numbers in self.threads]
 
     @cached_property
     def _seeds(self) -> list[int]:

@@ -28,7 +28,7 @@ class Rank:
 def evidence_of(run: RunRecord) -> Evidence:
     """InputError where the run kept none."""
     if run.evidence is None:
-        raise InputError(f"{run.title}: this record has no journal; make it with `xinqiao prove` or `--journal`")
+        raise InputError(f"{run.title}: this record has no evidence; `xinqiao run --record FILE --evidence` keeps it")
     return run.evidence
 
 

@@ -3,6 +3,8 @@
 What it does: `autocast`, `GradScaler`, `custom_fwd` and `custom_bwd` get the device's name as their first argument;
 `autocast` also gets the dtype that `torch.cuda.amp` had by default.
 Why: `torch.cuda.amp` works for one vendor and is deprecated.
+Unsafe when: never seen.
+Source: PyTorch 2.13, torch/cuda/amp/autocast_mode.py, torch/amp/autocast_mode.py, torch/amp/grad_scaler.py.
 
     with torch.cuda.amp.autocast():        →    with torch.amp.autocast(ACCELERATOR, dtype=torch.float16):
     scaler = GradScaler()                  →    scaler = GradScaler(ACCELERATOR)
@@ -17,6 +19,7 @@ from xinqiao.port.source import Edit, Source
 
 _OLD = ("torch.cuda.amp", "torch.cuda.amp.autocast_mode", "torch.cuda.amp.grad_scaler", "torch.cuda.amp.common")
 _POSITIONS = ("enabled", "dtype", "cache_enabled")  # of torch.cuda.amp.autocast
+_PARTS = ("autocast", "GradScaler", "custom_fwd", "custom_bwd")
 _REASON = "torch.amp has it for every device"
 
 
@@ -32,7 +35,7 @@ def _part(name: str | None) -> str | None:
 def call(node: ast.AST, source: Source) -> Iterator[Finding]:
     assert isinstance(node, ast.Call)
     part = _part(source.resolve(node.func))
-    if part not in ("autocast", "GradScaler", "custom_fwd", "custom_bwd"):
+    if part not in _PARTS:
         return
     if any(isinstance(a, ast.Starred) for a in node.args):
         yield Finding(node, "needs-you", f"write torch.amp.{part}(ACCELERATOR, ...) with the same arguments")
@@ -53,7 +56,7 @@ def call(node: ast.AST, source: Source) -> Iterator[Finding]:
 
 
 def _name(function: ast.AST, part: str, source: Source) -> Iterator[Edit]:
-    if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Attribute):
+    if isinstance(function, ast.Attribute):
         yield replace(source, function, f"{torch_name(source)}.amp.{part}")
 
 
@@ -73,8 +76,18 @@ def other(node: ast.AST, source: Source) -> Iterator[Finding]:
         called = Edit(source.end(node), source.end(node), f"(device_type={device(source)})")
         edits = (*_name(node, part, source), called)
         yield Finding(node, "rewritten", _REASON, edits, (ACCELERATOR, "torch"))
+    elif _is_alias(node, parent) and (part in _PARTS or name == "torch.cuda.amp"):
+        text = f"{torch_name(source)}.amp.{part}" if part else f"{torch_name(source)}.amp"
+        reason = "torch.amp has it for every device; its calls are rewritten where they stand"
+        yield Finding(node, "rewritten", reason, (replace(source, node, text),), ("torch",))
     elif name is not None and name.startswith("torch.cuda.amp"):
         yield Finding(node, "needs-you", "use torch.amp, whose functions take the device's name first")
+
+
+def _is_alias(node: ast.AST, parent: ast.AST | None) -> bool:
+    """Whether it is `name = torch.cuda.amp.autocast`: calls of that name are known as calls of autocast."""
+    simple = isinstance(parent, ast.Assign) and len(parent.targets) == 1 and isinstance(parent.targets[0], ast.Name)
+    return simple and isinstance(node, ast.Attribute)
 
 
 def _is_decorator(node: ast.AST, parent: ast.AST | None) -> bool:

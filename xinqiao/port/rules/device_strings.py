@@ -1,8 +1,13 @@
 """Device strings become the accelerator's name.
 
 What it does: `"cuda"`, `"cuda:0"`, `f"cuda:{rank}"`, `"cuda:%d" % i` and `"cuda:{}".format(i)` take the device's name
-from PyTorch, wherever they reach a device. Keys, flags, messages and the user's own names stay.
+from PyTorch where they reach a device: through variables, parameters and their defaults, attributes, results,
+dictionary values, command-line defaults and other modules of the project. Keys, flags, messages and the user's own
+names stay.
 Why: the string names one vendor.
+Unsafe when: a string reaches a device only inside a package outside the project, under a name that says nothing; such a
+string is left and needs you.
+Source: PyTorch 2.13, torch.accelerator.current_accelerator; what takes a device is listed in `xinqiao/port/sinks.py`.
 
     device = torch.device("cuda:0")        →    device = torch.device(f"{ACCELERATOR}:0")
 """
@@ -11,17 +16,24 @@ import ast
 from collections.abc import Iterator
 
 from xinqiao.port.dialect import ACCELERATOR, device_inside_text, device_string
-from xinqiao.port.places import is_map_location, place_of
+from xinqiao.port.places import Place, is_map_location, place_of
 from xinqiao.port.rule import Finding, replace, rule
 from xinqiao.port.source import Edit, Source
 from xinqiao.port.words import DEVICE_STRING
 
-_LEFT = {
+_LEFT: dict[Place, str] = {
     "key": "a key of your own",
     "flag": "a command-line flag of your own: scripts that start this program use it",
     "documentation": "documentation",
     "message": "a message for people",
 }
+_ASK: dict[Place, str] = {
+    "several": "it names a device, and is also a key, a file name or a pattern: decide what each of them should be",
+    "table": "a key that is looked up by a device's name: add an entry for the other device",
+    "type": "a type that allows this device only: widen it to str where it is checked when the program runs",
+}
+_MAY_BE = "this string may name a device; if it does, write ACCELERATOR instead (see the top of a rewritten file)"
+_REASON = "the device's name comes from PyTorch"
 
 
 @rule(ast.Constant)
@@ -38,14 +50,11 @@ def constant(node: ast.AST, source: Source) -> Iterator[Finding]:
     place = place_of(node, source)
     if place == "device":
         edit = replace(source, node, device_string(value, source.text(node), source))
-        yield Finding(node, "rewritten", "the device's name comes from PyTorch", (edit,), (ACCELERATOR,))
-    elif place == "unknown":
-        yield Finding(node, "needs-you", _ASK)
-    else:
+        yield Finding(node, "rewritten", _REASON, (edit,), (ACCELERATOR,))
+    elif place in _LEFT:
         yield Finding(node, "safe", _LEFT[place])
-
-
-_ASK = "this string may name a device; if it does, write ACCELERATOR instead (see the top of a rewritten file)"
+    else:
+        yield Finding(node, "needs-you", _ASK.get(place, _MAY_BE))
 
 
 @rule(ast.JoinedStr)
@@ -63,11 +72,11 @@ def joined(node: ast.AST, source: Source) -> Iterator[Finding]:
     if place == "device" and quote.strip("fFrR\"'") == "":
         start = source.start(node) + len(quote.encode())
         edit = Edit(start, start + len("cuda"), device_inside_text(source))
-        yield Finding(node, "rewritten", "the device's name comes from PyTorch", (edit,), (ACCELERATOR,))
+        yield Finding(node, "rewritten", _REASON, (edit,), (ACCELERATOR,))
     elif place in _LEFT:
         yield Finding(node, "safe", _LEFT[place])
     else:
-        yield Finding(node, "needs-you", _ASK)
+        yield Finding(node, "needs-you", _ASK.get(place, _MAY_BE))
 
 
 def is_map_location_key(node: ast.AST, source: Source) -> bool:

@@ -1,7 +1,9 @@
 """`x.is_cuda` becomes a look at the device's type.
 
-What it does: an attribute `is_cuda` of something that the project does not define is rewritten.
+What it does: the attribute `is_cuda` of a tensor is rewritten; that of a class of the project that defines one stays.
 Why: it is False on every other vendor's device.
+Unsafe when: the object is a torch.nn.utils.rnn.PackedSequence, which has no `device`.
+Source: PyTorch 2.13, torch.Tensor.is_cuda, torch.Tensor.device.
 
     if x.is_cuda:                          →    if x.device.type == ACCELERATOR:
 """
@@ -10,9 +12,11 @@ import ast
 from collections.abc import Iterator
 
 from xinqiao.port.dialect import ACCELERATOR, device
+from xinqiao.port.receivers import owner
 from xinqiao.port.rule import Finding, rule
 from xinqiao.port.source import Edit, Source
 
+_RISKY = "a class of this project has an is_cuda too; if this is a tensor, write x.device.type == ACCELERATOR"
 _NEEDS_NO_PARENTHESES = ast.If | ast.While | ast.Assign | ast.Return | ast.keyword | ast.Assert
 
 
@@ -21,8 +25,16 @@ def attribute(node: ast.AST, source: Source) -> Iterator[Finding]:
     assert isinstance(node, ast.Attribute)
     if node.attr != "is_cuda" or not isinstance(node.ctx, ast.Load):
         return
-    if "is_cuda" in source.project.own_methods:
-        yield Finding(node, "safe", "an attribute that this project defines")
+    if (resolved := source.resolve(node)) is not None and resolved.startswith("torch."):
+        yield Finding(node, "needs-you", "compare the tensor's device.type with ACCELERATOR instead")
+        return
+    whose = owner(node.value, "is_cuda", source)
+    if whose == "own":
+        yield Finding(node, "safe", "an attribute that a class of this project defines")
+        return
+    if whose == "either":
+        reason = "a class of this project has an is_cuda too: for a tensor, write x.device.type == ACCELERATOR"
+        yield Finding(node, "needs-you", reason)
         return
     start, end = source.start(node), source.end(node)
     name = Edit(end - len("is_cuda"), end, f"device.type == {device(source)}")
@@ -30,4 +42,6 @@ def attribute(node: ast.AST, source: Source) -> Iterator[Finding]:
         edits: tuple[Edit, ...] = (name,)
     else:
         edits = (Edit(start, start, "("), Edit(name.start, name.end, name.text + ")"))
-    yield Finding(node, "rewritten", "the device's type says it on every device", edits, (ACCELERATOR,))
+    risky = whose == "unknown"
+    reason = _RISKY if risky else "the device's type says it on every device"
+    yield Finding(node, "rewritten", reason, edits, (ACCELERATOR,), risky=risky)
