@@ -97,7 +97,7 @@ def peers(package: Package, folder: Path, *, programs: bool) -> list[str]:
     """The row's right half."""
     original = folder / "original"
     done = port_peers.paconvert(original, folder / "paconvert")
-    words = [f"{done.left}" if done.ended else f"{done.left} (cut)", f"{done.broken}", f"{done.seconds:.1f}"]
+    words = [f"{done.left} {done.end}".strip(), f"{done.broken}", f"{done.seconds:.1f}"]
     for patch in port_peers.PATCHES:
         if not (programs and package.program):
             words.append("-")

@@ -18,28 +18,33 @@ PATCHES = ("rename", "transfer")
 
 @dataclass(frozen=True)
 class Converted:
-    """left: places that are still there, a file that does not parse being one; broken: files that parsed before."""
+    """What PaConvert made of a tree.
+
+    left    places that are still there; a file that does not parse is one
+    broken  files that parsed before
+    end     'cut' where its time was up, 'crashed' where it left with an error, else ''
+    """
 
     left: int
     broken: int
     seconds: float
-    ended: bool
+    end: str
 
 
 def paconvert(tree: Path, out: Path) -> Converted:
     """PaConvert over a copy of a tree, given 120 seconds."""
     begun = time.perf_counter()
     command = [_paconvert(), "--in_dir", tree, "--out_dir", out, "--log_dir", out.with_suffix(".log")]
-    ended = True
+    end = ""
     try:
         done = subprocess.run(
             list(map(str, command)), cwd=out.parent, capture_output=True, timeout=SECONDS, check=False
         )
-        ended = not done.returncode
+        end = "crashed" if done.returncode else ""
     except subprocess.TimeoutExpired:
-        ended = False
+        end = "cut"
     seconds = time.perf_counter() - begun
-    return Converted(len(count(out)) if out.exists() else 0, len(broken(tree, out)), seconds, ended)
+    return Converted(len(count(out)) if out.exists() else 0, len(broken(tree, out)), seconds, end)
 
 
 def broken(before: Path, after: Path) -> list[str]:
