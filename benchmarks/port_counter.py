@@ -12,8 +12,9 @@ What counts, in Python:
 
 What does not: comments, docstrings, strings that begin with '-' (the program's own command-line flags), and every name
 that is the program's own: a variable, parameter, attribute, keyword or key such as `use_cuda`, `args.cuda` or
-`"no_cuda"`. In notebooks the code cells count. In other files each line with a CUDA word counts, comments left out; a
-CUDA source counts once, and so does a Python file that does not parse.
+`"no_cuda"`. In notebooks the code cells count. In scripts, settings, requirements and C++ each line with a CUDA word counts,
+comments left out; settings of a type checker and texts that are data do not. A CUDA source counts once, and so does a
+Python file that does not parse.
 """
 
 import ast
@@ -36,6 +37,7 @@ class Place(NamedTuple):
     what: str
 
 
+SOURCE = "CUDA source"  # covered by an occurrence anywhere in it
 _PACKAGES = {
     "apex", "bitsandbytes", "causal_conv1d", "cudf", "cugraph", "cuml", "cupy", "cupyx", "deepspeed", "flash_attn",
     "flash_attn_interface", "flashinfer", "GPUtil", "nvidia", "nvidia_smi", "nvtx", "py3nvml", "pycuda", "pynvml",
@@ -55,9 +57,9 @@ _VARIABLE = re.compile(r"(?<![A-Za-z0-9_])(?:(?:PY)?TORCH_)?(?:CUDA|NCCL|CUBLAS|
 _CODE = {"NAME", "OP", "NUMBER", "STRING", "FSTRING_START", "FSTRING_MIDDLE", "FSTRING_END"}  # f-strings: from 3.12 on
 _TORCH_PARTS = ("cuda", "cudnn", "is_nccl_available", "nccl")
 _OTHER = re.compile(
-    r"(?i)(\.(sh|bash|zsh|slurm|ya?ml|json|toml|cfg|ini|env|txt|cpp|cc|h|hpp|mk|cmake)|/dockerfile[^/]*|/makefile)$"
+    r"(?i)(\.(sh|bash|zsh|slurm|ya?ml|json|toml|cfg|ini|env|cpp|cc|h|hpp|mk|cmake)|/dockerfile[^/]*|/makefile|(requirements|constraints|/cmakelists)[^/]*\.txt)$"
 )
-_SKIPPED = re.compile(r"(^|/)(\.git|__pycache__|[^/]*\.egg-info)/|(^|/)\.xinqiao")
+_SKIPPED = re.compile(r"(^|/)mypy\.ini$|(^|/)(\.git|__pycache__|[^/]*\.egg-info)/|(^|/)\.xinqiao")
 _COMMENT = re.compile(r"\s*(#(?!include|if|define|el|end|pragma)|//|/\*|\*\s)")
 
 
@@ -76,7 +78,7 @@ def count_file(name: str, data: bytes) -> list[Place]:
     if name.endswith(".py"):
         return list(_of_python_file(name, data))
     if name.endswith((".cu", ".cuh")):
-        return [Place(name, 1, 0, 0, "CUDA source")]
+        return [Place(name, 1, 0, 0, SOURCE)]
     if name.endswith(".ipynb"):
         return list(_of_notebook(name, data.decode("utf-8", "replace")))
     return list(_of_lines(name, data.decode("utf-8", "replace"))) if _OTHER.search(f"/{name}") else []
@@ -98,7 +100,7 @@ def covered(places: list[Place], record: Path) -> tuple[list[Place], list[Place]
 def _overlap(place: Place, span: tuple[int, int, int, int]) -> bool:
     line, column, end_line, end_column = span
     if not place.column:
-        return line <= place.line <= end_line
+        return place.what == SOURCE or line <= place.line <= end_line
     return (line, column) < (place.line, place.end_column) and (place.line, place.column) < (
         end_line,
         max(end_column, column + 1),
@@ -211,7 +213,7 @@ def _of_name(tokens: list[tokenize.TokenInfo], i: int, aliases: dict[str, str]) 
         return name
     if before == ".":
         return _of_attribute(tokens, i, name, after)
-    if name in aliases and not (after == "=" and _depth(tokens, i)):
+    if name in aliases and after != "=":
         dotted = ".".join((aliases[name], *_attributes(tokens, i)))
         parts = dotted.split(".")[1:]
         return dotted if any(p in _TORCH_PARTS for p in parts) else ""

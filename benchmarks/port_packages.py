@@ -1,6 +1,6 @@
 """Published packages from their source archives: what `port` finds in them, and whether the ports compute the same.
 
-    python benchmarks/port_packages.py [NAME ...] [--no-programs] [--no-peers] [--list]
+    python benchmarks/port_packages.py [NAME ...] [--no-programs] [--no-peers]
 
 One row a package: lines, seconds of `port`, CUDA-bound places by an independent counter (port_counter.py) and how many
 have a verdict, rewritten places and those left to a person, files that no longer parse, whether a second port changes

@@ -13,10 +13,10 @@ sizes = ModelDimensions(
 )  # fmt: skip
 model = Whisper(sizes)
 model.alignment_heads = model.alignment_heads.to_dense()  # for word times, not asked for here
-model = model.to(device)
 with torch.no_grad():
-    for parameter in model.parameters():
-        parameter.copy_((torch.randn(parameter.shape) * 0.05).to(device))
+    for parameter in model.parameters():  # some are uninitialised: a checkpoint would fill them
+        parameter.copy_(torch.randn(parameter.shape) * 0.05)
+model = model.to(device)
 tokenizer = get_tokenizer(multilingual=True, language="en", task="transcribe")
 sentence = [*tokenizer.sot_sequence_including_notimestamps, *tokenizer.encode(" a short sentence"), tokenizer.eot]
 mel = whisper.log_mel_spectrogram(torch.randn(30 * 16000) * 0.1).to(device)
