@@ -3,12 +3,24 @@
 import runpy
 from pathlib import Path
 
+import pytest
+
+from xinqiao.port.pages import pages
+
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_page_of_rules_is_up_to_date():
-    made = runpy.run_path(str(ROOT / "tools" / "rule_pages.py"))
-    assert made["PAGE"].read_text() == made["text"](), "run `make docs`"
+def test_the_pages_of_rules_are_up_to_date():
+    wanted = runpy.run_path(str(ROOT / "tools" / "rule_pages.py"))["texts"]()
+    there = {p.relative_to(ROOT / "docs").as_posix(): p.read_text() for p in (ROOT / "docs").glob("rules*/**/*.md")}
+    there["rules.md"] = (ROOT / "docs" / "rules.md").read_text()
+    assert there == wanted, "run `make docs`"
+
+
+@pytest.mark.parametrize("page", pages().values(), ids=lambda p: p.name)
+def test_every_rule_documents_itself(page):
+    assert page.title.endswith(".")
+    assert page.does and page.why and page.unsafe and page.source
 
 
 def test_both_readmes_have_the_same_commands():

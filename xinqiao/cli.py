@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -102,8 +103,11 @@ def run(script: Path, arguments: tuple[str, ...], ranks: int, *, evidence: bool,
     "--style", type=click.Choice(["agnostic", "vendor"]), default="agnostic", help="Code for any device, or the chip's."
 )
 @click.option("--risky", is_flag=True, help="Also make the rewrites that are right in most programs, not in all.")
-@click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
-@_format
+@click.option("--force", is_flag=True, help="Write into a folder that is not empty, or over uncommitted changes.")
+@click.option("--dependencies", is_flag=True, help="Also look at the installed packages that the project imports.")
+@click.option("--patch", multiple=True, metavar="PACKAGE", help="Put a ported copy of it into the project.")
+@click.option("--translate", multiple=True, metavar="PACKAGE", help="Translate it when it is imported.")
+@click.option("--format", "form", type=click.Choice(["human", "json", "sarif"]), default="human", help="How to print.")
 def port(
     project: Path,
     chip: str,
@@ -112,36 +116,65 @@ def port(
     form: str,
     **how: Any,
 ) -> None:
-    """Rewrite CUDA-bound code so that it runs on any device, with a verdict for every CUDA-bound place."""
+    """Rewrite CUDA-bound code of PROJECT, a folder or one .py file, so that it runs on any device.
+
+    Every CUDA-bound place gets a verdict. Exit code 1 where places need you; with --check also where a port would
+    rewrite some.
+    """
     import xinqiao.port as ports
     from xinqiao.chips import catalog
     from xinqiao.port import show
     from xinqiao.record.files import write
 
     target = ports.Target(catalog.load(chip), how.pop("style"), how.pop("risky"))
+    wanted = ports.Packages(how.pop("patch"), how.pop("translate"))
+    packages = wanted if how.pop("dependencies") or wanted != ports.Packages() else None
+    if mode and (how["out"] or how["in_place"]):
+        raise InputError(f"--{mode} writes nothing: leave --out and --in-place away")
     if mode == "diff":
-        click.echo(ports.diff(project, target), nl=False)
+        click.echo(ports.diff(project, target, packages), nl=False)
         return
-    found = ports.check(project, target) if mode == "check" else ports.port(project, target, **how)
+    if mode == "check":
+        found = ports.check(project, target, packages)
+    else:
+        found = ports.port(project, target, packages=packages, **how)
     if record:
         write(found, record)
     if form == "json":
         _print_json(found)
+    elif form == "sarif":
+        from xinqiao.port.sarif import sarif
+
+        _print_json(sarif(found, project, version("xinqiao")))
     else:
         (show.print_lines if mode == "check" else show.print_summary)(found)
-    needs_you = any(o.verdict in ("needs-you", "refused-by-chip") for o in found.occurrences)
-    changes = mode == "check" and any(o.verdict == "rewritten" for o in found.occurrences)
-    sys.exit(FINDINGS if needs_you or changes else 0)
+    sys.exit(FINDINGS if show.findings(found, with_rewrites=mode == "check") else 0)
 
 
 @main.command()
-@click.argument("directory", type=click.Path(path_type=Path))
-def undo(directory: Path) -> None:
-    """Take a port back, byte for byte."""
+@click.argument("place", type=click.Path(path_type=Path))
+def undo(place: Path) -> None:
+    """Take the port of PLACE back, byte for byte: a ported folder, or one file of it."""
     import xinqiao.port as ports
 
-    for file in ports.undo(directory):
+    for file in ports.undo(place):
         click.echo(file)
+
+
+@main.command()
+@click.argument("name", required=False)
+@_format
+def rules(name: str | None, form: str) -> None:
+    """The rules of `port`, or all that one of them says: what it does, why, when it is unsafe, its source."""
+    from xinqiao.port import pages, show
+
+    if form == "json":
+        rows = {"schema": 1, "rules": list(pages.pages().values())}
+        _print_json(pages.one(name) if name else rows)
+    elif name:
+        show.print_rule(pages.one(name))
+    else:
+        show.print_rules(pages.pages().values())
 
 
 @main.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})

@@ -1,5 +1,7 @@
 """Small records to draw."""
 
+from typing import get_args
+
 from xinqiao.record.schema import (
     Collective,
     Holder,
@@ -9,6 +11,7 @@ from xinqiao.record.schema import (
     Occurrence,
     OperatorRow,
     Parting,
+    PortedFile,
     PortRecord,
     ProofRecord,
     Readback,
@@ -16,7 +19,9 @@ from xinqiao.record.schema import (
     Side,
     Site,
     StreamClock,
+    Summary,
     Unproven,
+    Verdict,
 )
 
 
@@ -98,19 +103,14 @@ def occurrence(**changes):
     return Occurrence(**{**fields, **changes})
 
 
-def port(*, occurrences=None, **changes):
+def port(*, occurrences=None, title="A", **changes):
     found = [occurrence(), occurrence(verdict="needs-you", after="")] if occurrences is None else occurrences
-    fields = {
-        "chip": "a-chip",
-        "title": "A",
-        "style": "agnostic",
-        "files": 7,
-        "lines": 411,
-        "changed": 1,
-        "wall_seconds": 0.1,
-        "occurrences": found,
-    }
-    return PortRecord(**{**fields, **changes})
+    counts = {v.replace("-", "_").removesuffix("_by_chip"): 0 for v in get_args(Verdict)}
+    for o in found:
+        counts[o.verdict.replace("-", "_").removesuffix("_by_chip")] += 1
+    summary = Summary(title=title, style="agnostic", files=7, lines=411, changed=1, seconds=0.1, **counts)
+    files = [PortedFile(file="train.py", changed=True)]
+    return PortRecord(**{"chip": "a-chip", "files": files, "occurrences": found, "summary": summary, **changes})
 
 
 def site(line=5, file="model.py", function="forward"):

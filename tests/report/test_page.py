@@ -11,7 +11,17 @@ import pytest
 import xinqiao.report
 from tests.report.samples import incident, occurrence, operator, parting, port, proof, run, side, site, unproven
 from xinqiao.errors import InputError
-from xinqiao.record.schema import Collective, Evidence, Holder, Memory, MemoryPoint, ProofVerdict, Support, Verdict
+from xinqiao.record.schema import (
+    Collective,
+    Dependency,
+    Evidence,
+    Holder,
+    Memory,
+    MemoryPoint,
+    ProofVerdict,
+    Support,
+    Verdict,
+)
 from xinqiao.report import default_language, page, write
 from xinqiao.report.kinds import KINDS
 from xinqiao.report.words import LANGUAGES, WORDS
@@ -71,7 +81,8 @@ def with_names(text):
         bound_reason=text,
         unproven=[unproven(text=text)],
     )
-    return [run(**changes), port(title=text, occurrences=[place]), run(**changes), proven]  # fmt: skip
+    ported = port(title=text, occurrences=[place], dependencies=[package(text, version=text, known=text)])
+    return [run(**changes), ported, run(**changes), proven]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -186,6 +197,23 @@ def test_a_kind_of_parting_is_in_both_languages(kind):
         assert not chinese or re.search(r"[\u3001-\u9fff]", chinese)
 
 
+def package(name="einops", **changes):
+    looked_at = port()
+    fields = {"version": "1.2", "modules": [name], "choice": "translate", "known": "",
+              "occurrences": looked_at.occurrences, "summary": looked_at.summary}  # fmt: skip
+    return Dependency(package=name, **{**fields, **changes})
+
+
+def test_installed_packages_are_listed_where_they_are_bound_to_cuda():
+    found = [package("bound"), package("free", occurrences=[]), package("asked", choice="", known="since 2.0 <source>")]
+    text = page([port(dependencies=found)], lang="en")
+    assert "<code>bound</code> 1.2" in text
+    assert "are translated while it runs" in text
+    assert "<code>free</code>" not in text
+    assert "since 2.0 &lt;source&gt;" in text
+    assert "In installed packages" not in page([port()], lang="en")
+
+
 def test_an_unknown_capacity_is_said():
     memory = Memory(device=0, capacity=None, peak=5, end=0, curve=[], holders=[])
     assert "The memory capacity of A is not known" in page([run(memory=[memory])], lang="en")
@@ -276,6 +304,14 @@ def test_every_word_is_used():
     """The table holds the page's words and no others; support, verdict and mode are looked up by their own names."""
     package = TEMPLATES.parent
     text = "".join(p.read_text() for p in [*package.glob("*.py"), *TEMPLATES.iterdir()] if p.name != "words.py")
-    by_name = {*get_args(Support), *get_args(Verdict), *get_args(ProofVerdict), "values", "shapes"}
+    by_name = {
+        *get_args(Support),
+        *get_args(Verdict),
+        *get_args(ProofVerdict),
+        "values",
+        "shapes",
+        "patch",
+        "translate",
+    }
     by_name |= {"verdict_refused", "verdict_fallback", *(f"proof_{v}" for v in get_args(ProofVerdict))}
     assert {k for key in WORDS if f'"{(k := key.removesuffix("_one"))}"' not in text} <= by_name

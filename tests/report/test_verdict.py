@@ -150,7 +150,12 @@ def test_two_proofs_are_refused():
     ("one", "ports", "says"),
     [
         (None, [], []),
-        (proof(), [], ["Nothing is left to do before the chip itself."]),
+        (
+            proof(),
+            [],
+            ["Nothing is left to do here. On the chip itself, keep a record, and compare it with the virtual one:"],
+        ),
+        (proof(port=side(virtual=False)), [], ["Nothing is left to do."]),
         (proof(), [port(occurrences=[NEEDS_YOU])], ["1 place in the code needs you."]),
         (
             proof(unproven=[unproven(), unproven(12)]),
@@ -161,7 +166,8 @@ def test_two_proofs_are_refused():
         (
             proof(verdict="differs", partings=[parting()], unproven=[unproven()]),
             [port(occurrences=[NEEDS_YOU, occurrence(verdict="refused-by-chip"), occurrence()])],
-            ["Start at model.py:7: other values. Everything before this call is the same: compare these two lines.", "2 places in the code need you.",
+            ["Start at model.py:7: other values. Everything before this call is the same: compare these two lines.",
+             "2 places in the code need you.",
              "1 of the 4 statements that the port changed never ran: nothing is proven of it."
              " Run the program in a way that reaches it."],
         ),

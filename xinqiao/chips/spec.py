@@ -83,13 +83,16 @@ class Software(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Platform(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the vendor calls the things around PyTorch. '' or a missing key: not known."""
 
+    native: bool = False  # it is CUDA itself: nothing differs
     visible_devices: str = ""  # the environment variable that CUDA_VISIBLE_DEVICES is for NVIDIA
     monitor: str = ""  # the command that nvidia-smi is for NVIDIA: 'npu-smi info'
     requirement: str = ""  # what pip installs beside torch: 'torch-npu'
     image: str = ""  # a public container image to start from
     environment: dict[str, str] = {}  # CUDA's and NCCL's variable → the vendor's; '': the vendor needs none
     modules: dict[str, str] = {}  # a CUDA-only Python package → the vendor's counterpart
-    functions: dict[str, str] = {}  # a name in torch.cuda or torch.backends → the vendor's; '': it has none
+    inductor: str = ""  # what torch.compile's Inductor writes kernels with there: 'triton-ascend'
+    module: tuple[str, ...] = ()  # names of torch.cuda that the device's own module has too; (): not known
+    functions: dict[str, str] = {}  # 'torch.cuda.CUDAGraph' → the vendor's 'torch.npu.NPUGraph'; '': it has none
     source: str = ""
 
 

@@ -162,6 +162,8 @@ class _Module:
             "get_device_properties": self._properties,
             "get_device_capability": lambda target=None: None,
             "can_device_access_peer": lambda first, second: first != second,
+            "is_current_stream_capturing": lambda: False,
+            "ipc_collect": lambda: None,
             "is_bf16_supported": lambda: self.chip.dtypes.state("bfloat16") != "refused",
             "get_amp_supported_dtype": lambda: [torch.float16, torch.bfloat16],
             "utilization": lambda target=None: 0,

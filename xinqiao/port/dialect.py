@@ -44,11 +44,26 @@ def device_string(value: str, written: str, source: Source) -> str:
     return f"f{quote}{{{ACCELERATOR}}}{rest.replace('{', '{{').replace('}', '}}')}{quote}"
 
 
-def accelerator(function: str, cuda_function: str, source: Source) -> str:
-    """A function of torch.accelerator; the vendor's module has it under the name that torch.cuda uses."""
-    if name := _vendor(source):
-        return f"{torch_name(source)}.{name}.{cuda_function}"
-    return f"{torch_name(source)}.accelerator.{function}"
+def portable(name: str, cuda_name: str, source: Source) -> str:
+    """A name that torch has for every device; the vendor's module has it under the name that torch.cuda uses."""
+    if name.startswith("accelerator.") and (own := _vendor(source)):
+        return f"{torch_name(source)}.{own}.{cuda_name}"
+    return f"{torch_name(source)}.{name}"
+
+
+def vendors_own(name: str, source: Source) -> str:
+    """What the vendor calls something of CUDA's ('torch.cuda.CUDAGraph'), in the file's words; '' if not known."""
+    functions = source.target.chip.platform.functions
+    known = next((k for k in (name, *_above(name)) if k in functions), "")
+    if not functions.get(known):
+        return ""
+    return (functions[known] + name.removeprefix(known)).replace("torch.", f"{torch_name(source)}.", 1)
+
+
+def _above(name: str) -> list[str]:
+    """'torch.cuda.nvtx.mark' → ['torch.cuda.nvtx', 'torch.cuda', 'torch']."""
+    parts = name.split(".")
+    return [".".join(parts[:n]) for n in range(len(parts) - 1, 0, -1)]
 
 
 def module(part: str, source: Source) -> str:

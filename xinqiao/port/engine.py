@@ -5,6 +5,7 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from xinqiao.port.additions import Added
 from xinqiao.port.collect import facts_of
 from xinqiao.port.dialect import ACCELERATOR, MODULE
 from xinqiao.port.flow import together
@@ -13,6 +14,7 @@ from xinqiao.port.leftovers import leftovers
 from xinqiao.port.ranges import Ranges
 from xinqiao.port.rule import Finding, rules
 from xinqiao.port.source import Edit, Source, apply, tree_of
+from xinqiao.port.surroundings import look_around
 from xinqiao.port.target import Target
 from xinqiao.record.schema import Occurrence
 
@@ -26,14 +28,14 @@ class Ported:
 
     data    its new bytes, in its own encoding; None where nothing changes
     edits   the same as edits of the file's UTF-8 form
-    adds    files of `substitutes/` that it imports now
+    adds    files that come into the project with it
     """
 
     path: str
     occurrences: list[Occurrence] = field(default_factory=list)
     data: bytes | None = None
     edits: list[Edit] = field(default_factory=list)
-    adds: set[str] = field(default_factory=set)
+    adds: set[Added] = field(default_factory=set)
 
 
 def port_source(source: Source) -> Ported:
@@ -42,19 +44,21 @@ def port_source(source: Source) -> Ported:
     A file by itself is a project of one file.
     """
     if not source.project.complete:
-        source.project = together([facts_of(source)])
+        source.know(together([facts_of(source)]))
+        source.around = look_around([(source.path, source.data)])
     findings = _without_swallowed(list(_findings(source)), source)
     claimed = Ranges((source.start(f.node), source.end(f.node), f.node) for _, f in findings)
     findings += [(LEFTOVERS, f) for f in leftovers(source, claimed)]
-    findings = [(name, _allowed(f, source)) for name, f in findings]
+    taken = {name for name in (ACCELERATOR, MODULE) if defines_otherwise(source, name)}
+    findings = [(name, _allowed(f, source, taken)) for name, f in findings]
     edits, data = _written(findings, source)
     if data is None and edits:
         findings = [(name, _by_hand(f)) for name, f in findings]
         edits = []
     occurrences = _occurrences(findings, source, edits)
+    adds = {added for _, f in findings for added in f.adds}
     if data is None:
-        return Ported(source.path, occurrences)
-    adds = {name for _, f in findings for name in f.adds}
+        return Ported(source.path, occurrences, adds=adds)
     return Ported(source.path, occurrences, data, edits, adds)
 
 
@@ -72,7 +76,7 @@ def _without_swallowed(found: _Found, source: Source) -> _Found:
     return [(n, f) for n, f in found if not replaced.cover(source.start(f.node), source.end(f.node), f.node)]
 
 
-def _allowed(finding: Finding, source: Source) -> Finding:
+def _allowed(finding: Finding, source: Source, taken: set[str]) -> Finding:
     """The finding, without a rewrite that is not wanted or not possible here."""
     target: Target = source.target
     if finding.verdict != "rewritten":
@@ -80,12 +84,10 @@ def _allowed(finding: Finding, source: Source) -> Finding:
     if target.audit:
         return Finding(finding.node, "safe", "this chip's PyTorch device is 'cuda'")
     if finding.risky and not target.risky:
-        return Finding(finding.node, "needs-you", f"{finding.reason}; --risky makes this rewrite")
-    taken = [name for name in (ACCELERATOR, MODULE) if name in finding.needs and defines_otherwise(source, name)]
-    if taken:
-        return Finding(
-            finding.node, "needs-you", f"this file has a name {taken[0]} of its own: rename it, and port again"
-        )
+        return Finding(finding.node, "needs-you", f"{finding.reason}; --risky makes this rewrite", risky=True)
+    if used := sorted(taken.intersection(finding.needs)):
+        reason = f"this file has a name {used[0]} of its own: rename it, and port again"
+        return Finding(finding.node, "needs-you", reason)
     return finding if _is_where_it_says(finding.node, source) else _by_hand(finding)
 
 
@@ -146,6 +148,7 @@ def _occurrences(findings: _Found, source: Source, edits: Sequence[Edit]) -> lis
                 before=source.data[start:end].decode(),
                 after=apply(source.data, inside, start, end).decode() if rewritten else "",
                 reason=finding.reason,
+                risky=finding.risky,
             )
         )
     return found

@@ -27,7 +27,7 @@ def together(files: Iterable[Facts]) -> Known:
     uses = {kind: set(named.get(kind, ())) for kind in ("device", "backend", "map_location")}
     for slot, kind in linked.uses:
         uses.setdefault(kind, set()).add(slot)
-    holds = _held(forward, named)
+    holds = _held(linked, forward, named)
     for start, end in linked.derived:
         forward[start].append(end)
     holds["torch"] = _closure(holds["torch"], forward)
@@ -75,10 +75,13 @@ def _conventional(slots: Iterable[str]) -> dict[str, set[str]]:
     return found
 
 
-def _held(forward: Graph, named: Mapping[str, set[str]]) -> dict[str, set[str]]:
+def _held(linked: Linked, forward: Graph, named: Mapping[str, set[str]]) -> dict[str, set[str]]:
     """Label → slots whose value may be that."""
     labels = {label: {slot} for slot, label in _LABELS.items()}
-    labels |= {slot[1:]: {slot} for slot in forward if slot.startswith("#class ")}
+    for slot in forward:
+        if slot.startswith("#class "):
+            methods = linked.methods.get(slot.removeprefix("#class "), ())
+            labels.setdefault(" ".join(["class", *sorted(methods)]), set()).add(slot)
     for kind in ("device", "backend"):
         labels[kind] |= named[kind]
     return {label: _closure(slots, forward) for label, slots in labels.items()}

@@ -54,7 +54,7 @@ class Known:
 
     uses      what the value of an expression reaches: 'device', 'backend', 'key', 'file', 'message', ...
               'table' for a dictionary: values are looked up in it by a device's name
-    holds     what an expression that was asked about may be: 'device', 'none', 'torch', 'class ' + its slot
+    holds     what an expression that was asked about may be: 'device', 'none', 'torch', 'class' + its methods
     methods   class slot → names among PyTorch's CUDA ones that the class or a base of it defines
     """
 

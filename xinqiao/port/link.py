@@ -9,6 +9,7 @@ from xinqiao.port.facts import Call, Class, Facts, Function
 from xinqiao.port.known import Modules
 
 _CUDA_METHODS = {"cuda", "is_cuda", "to"}
+_DEEP = 32  # classes above one that are looked at
 _MANY = 12  # a method that so many classes have says nothing
 
 
@@ -69,8 +70,9 @@ class _Names:
 
     def bases(self, found: Class) -> Iterator[Class]:
         """The class and those of the project that it derives from."""
-        seen, waiting = set(), [found]
-        while waiting:
+        seen: set[str] = set()
+        waiting = [found]
+        while waiting and len(seen) < _DEEP:
             here = waiting.pop()
             if here.slot not in seen:
                 seen.add(here.slot)

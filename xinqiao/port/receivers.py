@@ -12,7 +12,7 @@ def owner(receiver: ast.AST, name: str, source: Source) -> Whose:
     """Whose `name` it is that `receiver` has."""
     project = source.project
     held = project.may_be(source.path, receiver)
-    classes = [project.methods.get(label.removeprefix("class "), frozenset()) for label in held if "class " in label]
+    classes = [label.split()[1:] for label in held if label.split()[0] == "class"]
     own = [name in methods for methods in classes]
     if own:
         if all(own) and "torch" not in held:

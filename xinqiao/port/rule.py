@@ -8,6 +8,7 @@ from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 
+from xinqiao.port.additions import Added
 from xinqiao.port.source import Edit, Source
 from xinqiao.record.schema import Verdict
 
@@ -18,7 +19,7 @@ class Finding:
 
     edits   what to write instead
     needs   names of the header that the edits use
-    adds    files of `substitutes/` that the rewritten file imports
+    adds    files that come into the project with it
     risky   the rewrite is right in most programs, not in all: it is made only when asked for
     """
 
@@ -27,7 +28,7 @@ class Finding:
     reason: str
     edits: tuple[Edit, ...] = ()
     needs: tuple[str, ...] = ()
-    adds: tuple[str, ...] = ()
+    adds: tuple[Added, ...] = ()
     risky: bool = False
 
 

@@ -6,6 +6,8 @@ from pathlib import PurePosixPath
 
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_DEFINITIONS = frozenset((*_FUNCTIONS, ast.ClassDef))
+_OPENING = frozenset((*_DEFINITIONS, ast.Module, ast.Lambda, *_COMPREHENSIONS))
 Kinds = dict[type[ast.AST], list[ast.AST]]
 
 
@@ -28,6 +30,8 @@ class Scopes:
         self._bindings: dict[ast.AST, dict[str, str | None]] = {tree: {}}
         self._declared: dict[tuple[ast.AST, str], bool] = {}  # (scope, name) → whether global rather than nonlocal
         self._scope_of: dict[ast.AST, ast.AST] = {}
+        self._owners: dict[ast.Name, ast.AST | None] = {}  # many rules ask for the same name
+        self._names: set[str] = set()  # bound anywhere
         self.stars: list[str] = []
         for node in (*kinds.get(ast.Global, ()), *kinds.get(ast.Nonlocal, ())):
             for name in getattr(node, "names", ()):
@@ -43,6 +47,8 @@ class Scopes:
             found = self.resolve(assign.value)
             table = self._bindings.setdefault(scope, {})
             table[target.id] = found if table.get(target.id, "") in ("", found) else table[target.id]
+            self._names.add(target.id)
+        self._owners.clear()  # what was asked above did not know all aliases yet
 
     def _bind(self, node: ast.AST, aliases: list[tuple[ast.AST, ast.Assign]]) -> None:
         if isinstance(node, ast.Import):
@@ -82,6 +88,7 @@ class Scopes:
         table = self._bindings.setdefault(self._holder(node, name), {})
         # An import keeps its meaning beside a `= None` in the branch where it failed.
         table[name] = value or table.get(name)
+        self._names.add(name)
 
     def _holder(self, node: ast.AST, name: str) -> ast.AST:
         """The scope that an assignment to `name` at `node` binds it in."""
@@ -115,6 +122,11 @@ class Scopes:
 
     def owner(self, node: ast.Name) -> ast.AST | None:
         """The scope that binds a name; None where the file does not bind it."""
+        if node not in self._owners:
+            self._owners[node] = self._owner(node) if node.id in self._names else None
+        return self._owners[node]
+
+    def _owner(self, node: ast.Name) -> ast.AST | None:
         here = self.scope(node)
         if (is_global := self._declared.get((here, node.id))) is not None:
             return self._tree if is_global else self._bound(node.id, self._outer(here))
@@ -139,7 +151,9 @@ class Scopes:
             else:
                 return None
         owner = self.owner(node)
-        found = self._bindings[owner][node.id] if owner is not None else None
+        if owner is None:  # `torch` that nobody binds is put there from outside, as in a notebook's cell
+            return f"torch{rest}" if node.id == "torch" and "torch" not in self._names else None
+        found = self._bindings[owner][node.id]
         return f"{found}{rest}" if found else None
 
     def imports(self) -> Iterator[tuple[ast.AST, str, str]]:
@@ -154,11 +168,12 @@ class Scopes:
 
 def _opens(here: ast.AST, child: ast.AST, node: ast.AST) -> bool:
     """Whether `child`, a direct part of `here`, lies in a scope that `here` opens."""
-    if isinstance(here, (*_FUNCTIONS, ast.ClassDef)):
+    kind = type(here)
+    if kind not in _OPENING:
+        return False
+    if kind in _DEFINITIONS:
         return isinstance(child, ast.stmt) or (isinstance(child, ast.arguments) and isinstance(node, ast.arg))
-    if isinstance(here, ast.Lambda):
-        return child is here.body or isinstance(node, ast.arg)
-    return isinstance(here, (ast.Module, *_COMPREHENSIONS))
+    return not isinstance(here, ast.Lambda) or child is here.body or isinstance(node, ast.arg)
 
 
 def _is_alias(node: ast.Assign) -> bool:

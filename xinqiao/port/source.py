@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from xinqiao.port.known import Known
 from xinqiao.port.scopes import Scopes
+from xinqiao.port.surroundings import Surroundings
 from xinqiao.port.target import Target
 
 Node = TypeVar("Node", bound=ast.AST)
@@ -46,10 +47,12 @@ class Source:
     tree: ast.Module
     encoding: str
     marked: bool  # had a byte order mark
+    around: Surroundings = field(default_factory=Surroundings)
     project: Known = field(default_factory=Known)  # what the project's files know of each other
     parents: dict[ast.AST, ast.AST] = field(default_factory=dict)
     kinds: dict[type[ast.AST], list[ast.AST]] = field(default_factory=lambda: defaultdict(list))
 
+    _resolved: dict[ast.AST, str | None] = field(default_factory=dict)
     _last: tuple[int, int] = (0, 1)  # the offset and column asked for last
 
     def __post_init__(self) -> None:
@@ -69,6 +72,11 @@ class Source:
                         if isinstance(child, ast.AST):
                             self.parents[child] = node
                             reached.append(child)
+
+    def know(self, project: Known) -> None:
+        """From now on names are followed into the project's other files."""
+        self.project = project
+        self._resolved.clear()
 
     def nodes(self, *kinds: type[Node]) -> Iterator[Node]:
         """All nodes of exactly these kinds."""
@@ -119,10 +127,10 @@ class Source:
 
         Imports from the project's own modules are followed to what those import.
         """
-        name = self.scopes.resolve(node)
-        if name is None:
-            return self._through_star(node)
-        return self.project.real(name)
+        if node not in self._resolved:
+            name = self.scopes.resolve(node)
+            self._resolved[node] = self._through_star(node) if name is None else self.project.real(name)
+        return self._resolved[node]
 
     def _through_star(self, node: ast.AST) -> str | None:
         """What an unbound name may be where the file says `from utils import *`."""

@@ -2,26 +2,17 @@
 
 import re
 
-CUDA_ONLY_PACKAGES = {
-    "apex": "torch.optim and torch.nn have the same layers",
-    "bitsandbytes": "ask the vendor for its build, or use an optimizer of torch.optim",
-    "cupy": "use torch or numpy",
-    "deepspeed": "DeepSpeed has accelerator back ends: set DS_ACCELERATOR",
-    "flash_attn": "torch.nn.functional.scaled_dot_product_attention computes the same",
-    "flash_attn_interface": "torch.nn.functional.scaled_dot_product_attention computes the same",
-    "nvidia": "remove it, or guard it",
-    "numba.cuda": "write the kernel with PyTorch operators",
-    "pycuda": "write the kernel with PyTorch operators",
-    "pynvml": "use torch.accelerator's memory functions",
-    "tensorrt": "ask the vendor for its inference engine",
-    "transformer_engine": "use torch.nn, with the chip's own low-precision layers where it has them",
-    "triton": "ask the vendor for its Triton, or write the kernel with PyTorch operators",
-    "xformers": "torch.nn.functional.scaled_dot_product_attention computes the same",
-}
+from xinqiao.port import packages
+
 _WORDS = r"cuda|nccl|cudnn|cublas|nvidia|nvml|nvtx|nvcc|cupy|triton|flash_attn|xformers|bitsandbytes|deepspeed"
 BOUND = re.compile(rf"{_WORDS}|transformer_engine|tensorrt|\bapex\b", re.IGNORECASE)
+_MORE = rb"flash_attention_|use_flash_attn|gpu_hist|cpp_extension|"
 # A file without any of these is not looked at further.
-WORTH_PARSING = re.compile(rb"(?i)" + BOUND.pattern.encode() + rb"|pin_memory")
+_OTHERS = (  # that rules look at, with no CUDA word in them
+    rb"|pin_memory|float64|\bc?double\b|complex(?:32|64|128)|dtype=float\b|view_as_complex|\bpolar\b|\bi?r?fft|\bi?stft"
+    rb"|float[48]_|\buint(?:16|32|64)|torch\.compile|torch\.jit\.fuser|float32_matmul|torch\.device\(\d|\.to\(\d|gputil"
+)
+WORTH_PARSING = re.compile(rb"(?i)" + BOUND.pattern.encode() + _OTHERS + rb"|" + _MORE + packages.words().pattern)
 # Of a file without any of these nothing flows on.
 WORTH_KNOWING = re.compile(rb"(?i)torch|device|backend|" + WORTH_PARSING.pattern.removeprefix(b"(?i)"))
 DEVICE_STRING = re.compile(r"cuda(:[^\\\s\"']*)?\Z")

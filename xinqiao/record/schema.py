@@ -6,12 +6,13 @@ newer version is never half understood.
 
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 SCHEMA = 1
 Support = Literal["native", "fallback", "refused", "unknown"]
 ProofVerdict = Literal["same", "close", "differs"]
 Verdict = Literal["rewritten", "safe", "needs-you", "refused-by-chip"]
+_VERDICT_KEYS = {"needs_you": "needs-you", "refused": "refused-by-chip"}
 
 
 class OperatorRow(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -169,7 +170,7 @@ class Occurrence(Struct, forbid_unknown_fields=True, kw_only=True):
 
     file: str  # relative to the project, '/' as separator
     line: int  # from 1, in the original
-    column: int  # from 1
+    column: int  # from 1, in characters
     end_line: int
     end_column: int
     rule: str
@@ -177,18 +178,53 @@ class Occurrence(Struct, forbid_unknown_fields=True, kw_only=True):
     before: str
     after: str  # '' where nothing was rewritten
     reason: str  # one sentence; for needs-you also the next step
+    risky: bool = False  # the rewrite is right in most programs, not in all; it is made only when asked for
+    source: str = ""  # where the rule's facts come from
+
+
+class PortedFile(Struct, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
+    """One file that was looked at, or that the port adds."""
+
+    file: str  # relative to the project, '/' as separator
+    changed: bool
+    added: bool = False
+    problem: str = ""  # why it could not be read; it is left as it is
+
+
+class Summary(Struct, forbid_unknown_fields=True, kw_only=True, rename=_VERDICT_KEYS):
+    """A port in numbers."""
+
+    title: str  # of the chip, for people
+    style: Literal["agnostic", "vendor"]
+    files: int  # looked at
+    lines: int
+    changed: int  # files that differ from the original
+    rewritten: int
+    safe: int
+    needs_you: int
+    refused: int
+    seconds: float  # measured here
+
+
+class Dependency(Struct, forbid_unknown_fields=True, kw_only=True):
+    """An installed package that the project imports, with its CUDA-bound places."""
+
+    package: str  # as it is installed: 'scikit-learn'
+    version: str
+    modules: list[str]  # as it is imported: 'sklearn'
+    choice: Literal["", "patch", "translate"]  # what this port does about it
+    known: str  # what is known of its versions on this chip, with the source; '' where nothing is
+    occurrences: list[Occurrence]  # `file` begins with the module
+    summary: Summary
 
 
 class PortRecord(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="port"):
     schema: int = SCHEMA
     chip: str
-    title: str
-    style: Literal["agnostic", "vendor"]
-    files: int  # looked at
-    lines: int
-    changed: int  # files that differ from the original
-    wall_seconds: float
+    files: list[PortedFile]
     occurrences: list[Occurrence]
+    summary: Summary
+    dependencies: list[Dependency] | UnsetType = UNSET  # there only where they were looked at
 
 
 class Side(Struct, forbid_unknown_fields=True, kw_only=True):

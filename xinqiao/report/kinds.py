@@ -80,6 +80,13 @@ KINDS: dict[str, tuple[tuple[str, str], tuple[str, str]]] = {  # kind: (name, ad
             "请检查 torch.autocast 的 device_type、dtype 和 enabled。",
         ),
     ),
+    "gradient": (
+        ("autograd is stopped elsewhere", "停止求导的位置不同"),
+        (
+            "Check torch.no_grad, inference_mode and the branch that chooses them.",
+            "请检查 torch.no_grad、inference_mode，以及选择它们的分支。",
+        ),
+    ),
     "collective": (
         ("the ranks communicate differently", "进程间通信不同"),
         (

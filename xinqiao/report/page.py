@@ -33,7 +33,7 @@ def page(records: Sequence[Record], *, lang: Language) -> str:
         )
     runs, ports, proof = split(records)
     about = subject(runs) if runs else None
-    moved = proof.port if proof else ports[-1] if ports else None
+    moved = proof.port if proof else ports[-1].summary if ports else None
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -51,6 +51,7 @@ def page(records: Sequence[Record], *, lang: Language) -> str:
         bars=sections.bars,
         memory=lambda run: sections.memory(run, lang),
         places=sections.places(ports),
+        dependencies=sections.dependencies(ports),
         proof=proof,
         counts=sections.counts(proof) if proof else [],
         steps=steps(proof, runs, ports, lang),

@@ -6,7 +6,17 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from xinqiao.record.schema import Memory, Occurrence, OperatorRow, PortRecord, ProofRecord, RunRecord, Support, Verdict
+from xinqiao.record.schema import (
+    Dependency,
+    Memory,
+    Occurrence,
+    OperatorRow,
+    PortRecord,
+    ProofRecord,
+    RunRecord,
+    Support,
+    Verdict,
+)
 from xinqiao.report import charts
 from xinqiao.report.words import Language, say
 
@@ -85,6 +95,12 @@ def places(ports: Sequence[PortRecord]) -> list[tuple[Verdict, list[Occurrence]]
     every = sorted((o for p in ports for o in p.occurrences), key=lambda o: (o.file, o.line, o.column))
     groups = [(v, [o for o in every if o.verdict == v]) for v in VERDICTS]
     return [(v, found) for v, found in groups if found]
+
+
+def dependencies(ports: Sequence[PortRecord]) -> list[Dependency]:
+    """Installed packages that have CUDA-bound places, most places first."""
+    found = [d for p in ports if p.dependencies for d in p.dependencies if d.occurrences]
+    return sorted(found, key=lambda d: (-len(d.occurrences), d.package))
 
 
 class Count(NamedTuple):

@@ -36,7 +36,9 @@ def steps(
         command = f"xinqiao prove ORIGINAL PORT --chip {ports[-1].chip} --out DIR -- SCRIPT"
         found.append(Step("unknown", say(language, "do_prove"), command))
     if proof and not found:
-        found.append(Step("native", say(language, "do_nothing")))
+        command = f"xinqiao run --chip {proof.port.chip} --record chip.json --evidence -- SCRIPT"
+        on_chip = Step("native", say(language, "do_chip"), command)
+        found.append(on_chip if proof.port.virtual else Step("native", say(language, "do_nothing")))
     return found
 
 

@@ -18,7 +18,7 @@ def verdict(records: Sequence[Record], language: Language) -> str:
             said.append(sentence(_how_it_ran(runs, ports, language)))
         said += [_odd_support(subject(runs), "refused", language), _odd_support(subject(runs), "fallback", language)]
     if ports and not said:
-        said.append(say(language, "verdict_no_run", chip=ports[-1].title))
+        said.append(say(language, "verdict_no_run", chip=ports[-1].summary.title))
     return ("" if language == "zh" else " ").join(filter(None, said))
 
 

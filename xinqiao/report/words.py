@@ -89,7 +89,11 @@ WORDS: dict[str, tuple[str, str]] = {
         "移植改动的 {changed} 条语句中，有 1 条从未执行，因此没有得到证明。请换一种方式运行程序，使它被执行到。",
     ),
     "do_prove": ("Run the original and the port, and compare them:", "运行原程序和移植后的程序，并比较："),
-    "do_nothing": ("Nothing is left to do before the chip itself.", "在上芯片之前，没有需要做的了。"),
+    "do_chip": (
+        "Nothing is left to do here. On the chip itself, keep a record, and compare it with the virtual one:",
+        "这里没有需要做的了。请在芯片上留下记录，再与虚拟运行的记录比较：",
+    ),
+    "do_nothing": ("Nothing is left to do.", "没有需要做的了。"),
     # the proof
     "proof": ("What was compared", "比较了什么"),
     "of": ("{part} of {all}", "{part} / {all}"),
@@ -135,6 +139,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "show_places_one": ("Show 1 place", "显示 1 处"),
     "show_more_places": ("Show {count} more places", "显示另外 {count} 处"),
     "show_more_places_one": ("Show 1 more place", "显示另外 1 处"),
+    "dependencies": ("In installed packages that the project imports", "项目导入的已安装软件包"),
+    "package": ("package", "软件包"),
+    "choice": ("what this port does about it", "本次移植的处理"),
+    "patch": ("a ported copy is in the project", "项目中附有移植后的副本"),
+    "translate": ("its CUDA calls are translated while it runs", "运行时翻译它的 CUDA 调用"),
+    "left_alone": ("nothing", "不处理"),
     "nothing_found": ("Nothing that is bound to CUDA was found.", "没有发现绑定 CUDA 的代码。"),
     # the numbers
     "numbers": ("The numbers, side by side", "数值对比"),

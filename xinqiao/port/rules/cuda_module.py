@@ -1,99 +1,120 @@
-"""Functions of `torch.cuda` become those of `torch.accelerator`, or of the device's own module.
+"""Names of `torch.cuda` become those of `torch.accelerator`, or of the device's own module.
 
-What it does: a function that `torch.accelerator` has is taken from there; any other that every vendor's module has is
-taken from `torch.get_device_module(ACCELERATOR)`. Aliases are followed: `import torch.cuda as tc`,
-`from torch import cuda`, `getattr(torch, "cuda")`.
-Why: `torch.cuda` is one vendor's module.
+What it does: what `torch.accelerator` has for every device is taken from there; any other name that the chip's module
+has is taken from `torch.get_device_module(ACCELERATOR)`, which is `torch.cuda` on CUDA. Aliases are followed:
+`import torch.cuda as tc`, `from torch import cuda`, `getattr(torch, "cuda")`. A name that the chip's module lacks needs
+you. Compute capability that is compared needs you: it numbers NVIDIA's generations.
+Why: `torch.cuda` is one vendor's module. Memory functions come from the device's module, because those of
+`torch.accelerator` raise where there is no accelerator and those of `torch.cuda` answer 0.
+Unsafe when: a module that the program replaces at run time has the name.
+Source: torch 2.13 torch/cuda/__init__.py and torch/accelerator; the vendors' modules (chips/platforms).
 
     torch.cuda.synchronize()               →    torch.accelerator.synchronize()
     torch.cuda.manual_seed_all(seed)       →    ACCELERATOR_MODULE.manual_seed_all(seed)
+    torch.cuda.OutOfMemoryError            →    torch.OutOfMemoryError
 """
 
 import ast
 from collections.abc import Iterator
 
-from xinqiao.port.dialect import ACCELERATOR, MODULE, accelerator, module
+from xinqiao.port.cuda_names import ASK, COMMON, DEFAULT_STEP, OTHER_RULES, PORTABLE, SAFE, TYPED
+from xinqiao.port.cuda_uses import CUDA, ask, call_of, is_guarded, is_written_to, part_of
+from xinqiao.port.dialect import ACCELERATOR, MODULE, module, portable, vendors_own
 from xinqiao.port.rule import Finding, replace, rule
-from xinqiao.port.source import Source
+from xinqiao.port.source import Edit, Source
 
-_ACCELERATOR_HAS = {
-    "is_available": "is_available",
-    "device_count": "device_count",
-    "current_device": "current_device_index",
-    "set_device": "set_device_index",
-    "synchronize": "synchronize",
-    "empty_cache": "empty_cache",
-    "memory_allocated": "memory_allocated",
-    "max_memory_allocated": "max_memory_allocated",
-    "memory_reserved": "memory_reserved",
-    "max_memory_reserved": "max_memory_reserved",
-    "memory_stats": "memory_stats",
-    "reset_peak_memory_stats": "reset_peak_memory_stats",
-    "reset_accumulated_memory_stats": "reset_accumulated_memory_stats",
-}
-_RENAMED = {
-    "max_memory_cached": "max_memory_reserved",
-    "memory_cached": "memory_reserved",
-    "reset_max_memory_allocated": "reset_peak_memory_stats",
-    "reset_max_memory_cached": "reset_peak_memory_stats",
-}
-EVERY_VENDOR_HAS = {
-    "Event", "Stream", "can_device_access_peer", "current_stream", "default_stream",
-    "device", "device_of", "get_device_capability", "get_device_name", "get_device_properties",
-    "get_rng_state", "get_rng_state_all", "init", "initial_seed", "is_bf16_supported",
-    "is_initialized", "manual_seed", "manual_seed_all", "mem_get_info", "memory_summary",
-    "seed", "seed_all", "set_rng_state", "set_rng_state_all", "set_stream",
-    "stream", "utilization", "set_per_process_memory_fraction",
-}  # fmt: skip
-_SUBMODULES = ("amp", "memory", "random", "streams")
-_NEXT = {
-    "CUDAGraph": "graphs differ between vendors: capture with the vendor's own, or run without",
-    "graph": "graphs differ between vendors: capture with the vendor's own, or run without",
-    "make_graphed_callables": "graphs differ between vendors: run without them",
-    "nvtx": "use torch.profiler.record_function",
-}
+_MODULE_HAS = "the device's own module has it"
+_CAPABILITY = (
+    "compute capability numbers NVIDIA's generations: ask for what the code needs, such as is_bf16_supported(), "
+    "or write ACCELERATOR == 'cuda' and ... around it"
+)
+_PROPERTIES = {"major", "minor", "multi_processor_count", "warp_size", "gcnArchName", "regs_per_multiprocessor"}
 
 
 @rule(ast.Attribute, ast.Name, ast.Call)
 def use(node: ast.AST, source: Source) -> Iterator[Finding]:
-    parent = source.parent(node)
-    if (
-        isinstance(parent, ast.Attribute)
-        and parent.value is node
-        and (source.resolve(parent) or "").startswith("torch.cuda")
-    ):
-        return  # the longer name is looked at
-    if isinstance(node, ast.Call) and parent is not None and isinstance(parent, ast.Call) and parent.func is node:
+    part = part_of(node, source)
+    if part is None or part.split(".")[0] in OTHER_RULES or part in TYPED:
         return
-    name = source.resolve(node) if not isinstance(node, ast.Name) or isinstance(node.ctx, ast.Load) else None
-    if name is None or not (name == "torch.cuda" or name.startswith("torch.cuda.")):
-        return
-    if name.startswith("torch.cuda.amp"):
-        return  # the rule amp
-    yield from _verdict(node, name, source)
-
-
-def _verdict(node: ast.AST, name: str, source: Source) -> Iterator[Finding]:
-    part = name.removeprefix("torch.cuda").removeprefix(".")
-    for submodule in _SUBMODULES:
-        part = part.removeprefix(f"{submodule}.")
-    part = _RENAMED.get(part, part)
-    if _is_written_to(node, source):
-        yield Finding(node, "needs-you", f"{name} is replaced here; do the same for the device's own module")
-    elif part in _ACCELERATOR_HAS:
-        edit = replace(source, node, accelerator(_ACCELERATOR_HAS[part], part, source))
-        yield Finding(node, "rewritten", "torch.accelerator has it for every device", (edit,), ("torch",))
-    elif part in EVERY_VENDOR_HAS or not part:
+    if is_guarded(node, source):
+        yield Finding(node, "safe", "it runs only where the accelerator is CUDA")
+    elif is_written_to(node, source):
+        yield ask(node, f"{_full(part)} is replaced here; do the same for the device's own module", source)
+    elif part in PORTABLE:
+        yield _portable(node, part, source)
+    elif part in ("get_device_capability", "get_device_properties") and _is_about_nvidia(node, source):
+        yield _capability(node, part, source)
+    elif part == "is_bf16_supported" and (call := call_of(node, source)) and (call.args or call.keywords):
+        yield ask(node, "only torch.cuda's takes an argument: write it without", source)
+    elif not part or has(part, source):
         edit = replace(source, node, module(part, source))
-        reason = "the device's own module has it"
-        yield Finding(node, "rewritten", reason, (edit,), (ACCELERATOR, MODULE))
+        yield Finding(node, "rewritten", _MODULE_HAS, (edit,), (ACCELERATOR, MODULE))
     else:
-        step = _NEXT.get(part.split(".")[0], "find out whether the vendor's module has it, or guard it")
-        yield Finding(node, "needs-you", f"{name} has no counterpart on every device: {step}")
+        yield _without(node, part, source)
 
 
-def _is_written_to(node: ast.AST, source: Source) -> bool:
-    if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
-        return True
+@rule(ast.Attribute)
+def version(node: ast.AST, source: Source) -> Iterator[Finding]:
+    """`torch.version.cuda`, None where PyTorch is built for another device."""
+    assert isinstance(node, ast.Attribute)
+    if source.resolve(node) not in ("torch.version.cuda", "torch.version.hip"):
+        return
     parent = source.parent(node)
-    return isinstance(parent, ast.Attribute) and not isinstance(parent.ctx, ast.Load)
+    if isinstance(parent, ast.Attribute | ast.Subscript) or is_written_to(node, source):
+        reason = "it is None where PyTorch is not built for CUDA: guard it by `if torch.version.cuda`"
+        yield ask(node, reason, source)
+    else:
+        yield Finding(node, "safe", "it is None where PyTorch is not built for CUDA, as on a CPU")
+
+
+def has(part: str, source: Source) -> bool:
+    """Whether the module of the chip's device has a name of torch.cuda, as far as is known."""
+    return part in (source.target.chip.platform.module or COMMON)
+
+
+def _full(part: str) -> str:
+    return f"{CUDA}.{part}" if part else CUDA
+
+
+def _portable(node: ast.AST, part: str, source: Source) -> Finding:
+    edits = [replace(source, node, portable(PORTABLE[part], part, source))]
+    call = call_of(node, source)
+    if call is not None and PORTABLE[part].startswith("accelerator."):  # its parameters have no names
+        edits += [Edit(source.start(k), source.start(k.value), "") for k in call.keywords if k.arg == "device"]
+    return Finding(node, "rewritten", "PyTorch has it for every device", tuple(edits), ("torch",))
+
+
+def _is_about_nvidia(node: ast.AST, source: Source) -> bool:
+    """Whether what the call answers is compared or taken apart."""
+    call = call_of(node, source)
+    parent = source.parent(call) if call is not None else None
+    if isinstance(parent, ast.Attribute):
+        return parent.attr in _PROPERTIES
+    return isinstance(parent, ast.Compare | ast.Subscript) or (
+        isinstance(parent, ast.Assign) and isinstance(parent.targets[0], ast.Tuple)
+    )
+
+
+def _capability(node: ast.AST, part: str, source: Source) -> Finding:
+    chip = source.target.chip
+    if chip.platform.native:
+        return Finding(node, "safe", "this chip has compute capability")
+    if part == "get_device_capability" and chip.cuda and chip.cuda.capability:
+        major, minor = chip.cuda.capability
+        return Finding(node, "safe", f"{chip.title} answers ({major}, {minor})")
+    return Finding(node, "needs-you", _CAPABILITY)
+
+
+def _without(node: ast.AST, part: str, source: Source) -> Finding:
+    """A name that the device's module lacks, or may lack."""
+    if source.target.chip.platform.native:
+        return Finding(node, "safe", "this chip's PyTorch has it")
+    own = vendors_own(_full(part), source)
+    head = part.split(".")[0]
+    if own and source.target.style == "vendor":
+        return Finding(node, "rewritten", "the vendor's name for it", (replace(source, node, own),), ("torch",))
+    if head in SAFE:
+        return Finding(node, "safe", SAFE[head])
+    title = source.target.chip.title
+    known = f"{title} calls it {own}" if own else f"no such name is known in the module of {title}"
+    return Finding(node, "needs-you", f"{_full(part)}: {known}; {ASK.get(head, DEFAULT_STEP)}")

@@ -15,6 +15,7 @@ Source: PyTorch 2.13, torch.accelerator.current_accelerator; what takes a device
 import ast
 from collections.abc import Iterator
 
+from xinqiao.port.cuda_uses import asks_for_cuda
 from xinqiao.port.dialect import ACCELERATOR, device_inside_text, device_string
 from xinqiao.port.places import Place, is_map_location, place_of
 from xinqiao.port.rule import Finding, replace, rule
@@ -46,6 +47,9 @@ def constant(node: ast.AST, source: Source) -> Iterator[Finding]:
         return  # the rule map-location
     if _falls_back_to_cuda(node, source):
         yield Finding(node, "safe", "used only where there is no accelerator")
+        return
+    if asks_for_cuda(source.parent(node), source):
+        yield Finding(node, "safe", "it asks whether the accelerator is CUDA")
         return
     place = place_of(node, source)
     if place == "device":

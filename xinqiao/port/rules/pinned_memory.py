@@ -2,6 +2,10 @@
 
 What it does: `pin_memory=True` and `.pin_memory()` are found and left.
 Why: PyTorch pins for the accelerator that is there; `pin_memory_device` is a device string, which another rule has.
+Unsafe when: the vendor's PyTorch does not pin host memory; it then copies from ordinary memory.
+Source: torch 2.13 torch/utils/data/_utils/pin_memory.py (it asks torch.accelerator).
+
+    DataLoader(data, pin_memory=True)      →    the same
 """
 
 import ast

@@ -1,0 +1,1 @@
+"""Modules that a port writes into the ported project. Nothing in Xinqiao imports them."""
