@@ -12,9 +12,9 @@ What counts, in Python:
 
 What does not: comments, docstrings, strings that begin with '-' (the program's own command-line flags), and every name
 that is the program's own: a variable, parameter, attribute, keyword or key such as `use_cuda`, `args.cuda` or
-`"no_cuda"`. In notebooks the code cells count. In scripts, settings, requirements and C++ each line with a CUDA word counts,
-comments left out; settings of a type checker and texts that are data do not. A CUDA source counts once, and so does a
-Python file that does not parse.
+`"no_cuda"`. In notebooks the code cells count. In scripts, settings, requirements and C++ each line with a CUDA word
+counts, comments left out; settings of a type checker and texts that are data do not. A CUDA source counts once, and so
+does a Python file that does not parse.
 """
 
 import ast
@@ -57,7 +57,8 @@ _VARIABLE = re.compile(r"(?<![A-Za-z0-9_])(?:(?:PY)?TORCH_)?(?:CUDA|NCCL|CUBLAS|
 _CODE = {"NAME", "OP", "NUMBER", "STRING", "FSTRING_START", "FSTRING_MIDDLE", "FSTRING_END"}  # f-strings: from 3.12 on
 _TORCH_PARTS = ("cuda", "cudnn", "is_nccl_available", "nccl")
 _OTHER = re.compile(
-    r"(?i)(\.(sh|bash|zsh|slurm|ya?ml|json|toml|cfg|ini|env|cpp|cc|h|hpp|mk|cmake)|/dockerfile[^/]*|/makefile|(requirements|constraints|/cmakelists)[^/]*\.txt)$"
+    r"(?i)(\.(sh|bash|zsh|slurm|ya?ml|json|toml|cfg|ini|env|cpp|cc|h|hpp|mk|cmake)"
+    r"|/dockerfile[^/]*|/makefile|(requirements|constraints|/cmakelists)[^/]*\.txt)$"
 )
 _SKIPPED = re.compile(r"(^|/)mypy\.ini$|(^|/)(\.git|__pycache__|[^/]*\.egg-info)/|(^|/)\.xinqiao")
 _COMMENT = re.compile(r"\s*(#(?!include|if|define|el|end|pragma)|//|/\*|\*\s)")
