@@ -45,7 +45,7 @@ _PACKAGES = {
 }  # fmt: skip
 _NAMES = {
     "CUDAExtension", "CUDA_HOME", "CUDAGraph", "ProcessGroupNCCL", "is_nccl_available", "load_inline", "nvfuser",
-    "is_flash_attn_2_available", "selective_scan_cuda",
+    "is_flash_attn_2_available",
 }  # fmt: skip
 _WORD = re.compile(
     r"(?<![A-Za-z0-9_])(?:(?:cuda|nccl|cudnn|cublas\w*|nvidia(?:[-_]\w+)*|nvcc|nvtx|nvml|pynvml|cupy|triton|apex|xformers"
