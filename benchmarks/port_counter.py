@@ -61,6 +61,7 @@ _OTHER = re.compile(
     r"|/dockerfile[^/]*|/makefile|(requirements|constraints|/cmakelists)[^/]*\.txt)$"
 )
 _SKIPPED = re.compile(r"(^|/)mypy\.ini$|(^|/)(\.git|__pycache__|[^/]*\.egg-info)/|(^|/)\.xinqiao")
+_TRAILING = re.compile(r"\s(?:#|//)\s")
 _COMMENT = re.compile(r"\s*(#(?!include|if|define|el|end|pragma)|//|/\*|\*\s)")
 
 
@@ -275,5 +276,5 @@ def _of_notebook(name: str, text: str) -> Iterator[Place]:
 
 def _of_lines(name: str, text: str) -> Iterator[Place]:
     for number, line in enumerate(text.splitlines(), 1):
-        if _has_word(line) and not _COMMENT.match(line):
+        if _has_word(_TRAILING.split(line)[0]) and not _COMMENT.match(line):
             yield Place(name, number, 0, 0, "line")
