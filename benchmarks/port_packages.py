@@ -13,6 +13,7 @@ Exits with 1 where a tree misses: a place without a verdict, a broken file, a di
 import argparse
 import filecmp
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -65,10 +66,11 @@ def measure(package: Package, folder: Path, *, programs: bool) -> Outcome:
     outcome.counted = len(covered) + len(outcome.uncovered)
     outcome.broken = port_peers.broken(original, port)
     outcome.again = not port_runs.xinqiao("port", port, "--chip", CHIP, "--diff").stdout
-    if programs and package.program:
+    back = shutil.copytree(port, folder / "back", symlinks=True)
+    port_runs.xinqiao("undo", back)
+    outcome.undone = same_files(original, back)
+    if programs and package.program:  # last: it may write into both trees
         outcome.program = compare(package, original, port, outcome.wrong)
-    port_runs.xinqiao("undo", port)
-    outcome.undone = same_files(original, port)
     outcome.wrong += [f"no verdict: {p.file}:{p.line}: {p.what}" for p in outcome.uncovered]
     outcome.wrong += [f"no longer parses: {name}" for name in outcome.broken]
     outcome.wrong += [] if outcome.again else ["a second port changes something"]
