@@ -40,6 +40,7 @@ def proof(trees, *words, ranks=1):
         (("--dtype", "bfloat16"), 1),
         (("--dtype", "float16"), 1),
         (("--dropout", "0.1"), 1),
+        (("--compile",), 1),
         (("--optimizer", "foreach"), 2),
     ],
 )

@@ -27,6 +27,7 @@ NAMES = ["cuda", "npu", "NVIDIA H200", "Huawei Ascend 910C", "nccl", "hccl"]
         ("device cuda:1 loss 4", [4]),
         ("Linear1 has layer2 names", []),
         ("version 2.13", []),
+        ("W1125 04:54:41.249000 13318 torch/utils/flop_counter.py:29] triton not found", []),
     ],
 )
 def test_numbers_of_a_line(line, numbers):

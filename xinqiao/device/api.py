@@ -2,7 +2,7 @@
 
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from typing import Any
@@ -63,6 +63,22 @@ def default_generators(core: Core, device_type: str, count: int) -> tuple[torch.
         core.hand_out_default(0)
 
 
+_hooks: list[tuple[Callable[[Any], Any], Any, Any]] = []  # how each was registered, the hook, its handle
+
+
+def hook(register: Callable[[Any], Any], function: Callable[..., Any]) -> None:
+    """Register a hook on all modules that stays out of the graphs that torch.compile captures."""
+    _hooks.append((register, function, register(function)))
+
+
+def _take_hooks_out_of_graphs() -> None:
+    """Only when a graph is captured at all: torch.compiler.disable imports a second of modules."""
+    while _hooks:
+        register, function, handle = _hooks.pop(0)
+        handle.remove()
+        register(torch.compiler.disable(function))
+
+
 def route_compile() -> None:
     """Make `torch.compile` capture graphs and run them operator by operator.
 
@@ -73,6 +89,7 @@ def route_compile() -> None:
     def compile(
         model: Any = None, *, backend: Any = "inductor", mode: Any = None, options: Any = None, **rest: Any
     ) -> Any:
+        _take_hooks_out_of_graphs()
         if backend == "inductor":
             return original(model, backend="aot_eager", **rest)
         return original(model, backend=backend, mode=mode, options=options, **rest)

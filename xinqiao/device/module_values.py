@@ -51,8 +51,8 @@ class ModuleValues:
 
     def __init__(self, watch: Watch, device: str, note: Callable[[list[torch.Tensor], str, int], object]) -> None:
         self._watch, self._device, self._note = watch, device, note
-        register_module_forward_pre_hook(self._given)
-        register_module_forward_hook(self._gives)
+        api.hook(register_module_forward_pre_hook, self._given)
+        api.hook(register_module_forward_hook, self._gives)
         register_optimizer_step_pre_hook(self._step)
         self._owners: dict[int, int] = {}  # id of a parameter → its module's number
 

@@ -2,10 +2,13 @@
 
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
+
+from xinqiao.device import api
 
 
 class Watch:
@@ -20,8 +23,8 @@ class Watch:
         self._numbers: dict[str, int] = {"": 0}
         self._running: list[int] = []
         self._known: weakref.WeakKeyDictionary[torch.nn.Module, int] = weakref.WeakKeyDictionary()
-        register_module_forward_pre_hook(self._enter)
-        register_module_forward_hook(self._leave, always_call=True)
+        api.hook(register_module_forward_pre_hook, self._enter)
+        api.hook(partial(register_module_forward_hook, always_call=True), self._leave)
 
     def _enter(self, module: torch.nn.Module, _inputs: Any) -> None:
         if module not in self._known:

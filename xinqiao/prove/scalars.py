@@ -16,7 +16,7 @@ _CLOCK_BEFORE = re.compile(
     r"fps|mfu|per.sec\w*|version|pid|port|device|capability)\W{0,3}(?:\w+\W{0,2})?$"
 )
 _STAMPS = re.compile(r"\d{4}-\d\d-\d\d|\d{1,2}:\d\d(?::\d\d)?(?:[.,]\d+)?|0x[0-9a-fA-F]+")
-_NOISE = re.compile(r"Warning\b|^\s*(?:File \"|Traceback|warnings\.warn)|it/s\]|\[rank\d+\]:")
+_NOISE = re.compile(r"Warning\b|^\s*(?:File \"|Traceback|warnings\.warn)|it/s\]|\[rank\d+\]:|^[IWEF]\d{4} ")
 
 
 @dataclass(frozen=True)
