@@ -7,7 +7,7 @@ import pytest
 
 from tests.port.test_rules import after, ported
 
-HEAD = 'ACCELERATOR = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cuda"\n'
+HEAD = 'ACCELERATOR = (torch.accelerator.current_accelerator() or torch.device("cuda")).type\n'
 ASKED = "needs-you"
 REWRITTEN = [
     ("torch.cuda.*", "torch.cuda.synchronize()", "torch.accelerator.synchronize()"),

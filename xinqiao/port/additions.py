@@ -19,7 +19,7 @@ import importlib
 
 import torch
 
-_accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+_accelerator = torch.accelerator.current_accelerator()
 _on_cuda = _accelerator is not None and _accelerator.type == "cuda"
 _module = importlib.import_module("{module}") if _on_cuda else importlib.import_module(".plain.{file}", __package__)
 

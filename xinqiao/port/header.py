@@ -7,12 +7,13 @@ from xinqiao.port.dialect import ACCELERATOR, MODULE, torch_name
 from xinqiao.port.source import Edit, Source
 
 _LINES = {
-    ACCELERATOR: "{name} = {torch}.accelerator.current_accelerator().type"
-    ' if {torch}.accelerator.is_available() else "cuda"',
+    # What PyTorch was built for: unlike is_available(), this does not start the driver, which reads
+    # CUDA_VISIBLE_DEVICES once and does not survive a fork.
+    ACCELERATOR: '{name} = ({torch}.accelerator.current_accelerator() or {torch}.device("cuda")).type',
     MODULE: "{name} = {torch}.get_device_module({accelerator})",
 }
 _OURS = {
-    ACCELERATOR: re.compile(r"\w+\.accelerator\.current_accelerator\(\)"),
+    ACCELERATOR: re.compile(r"\(?\w+\.accelerator\.current_accelerator\(\)"),
     MODULE: re.compile(r"\w+\.get_device_module\("),
 }
 

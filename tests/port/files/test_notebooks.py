@@ -9,7 +9,7 @@ from xinqiao.chips import catalog
 from xinqiao.port.files import port_file
 from xinqiao.port.target import Target
 
-HEADER = 'ACCELERATOR = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cuda"'
+HEADER = 'ACCELERATOR = (torch.accelerator.current_accelerator() or torch.device("cuda")).type'
 V = "ASCEND_RT_VISIBLE_DEVICES"
 
 

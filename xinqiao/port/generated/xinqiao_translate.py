@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 PACKAGES: tuple[str, ...] = ()
-NAME = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cuda"  # type: ignore[union-attr]
+NAME = (torch.accelerator.current_accelerator() or torch.device("cuda")).type
 
 
 class _Amp:

@@ -90,8 +90,10 @@ def is_map_location_key(node: ast.AST, source: Source) -> bool:
 
 
 def _falls_back_to_cuda(node: ast.AST, source: Source) -> bool:
-    """The line that a port itself writes: the name of PyTorch's accelerator, else 'cuda'."""
-    parent = source.parent(node)
-    if not (isinstance(parent, ast.IfExp) and node is parent.orelse and isinstance(parent.test, ast.Call)):
+    """The line that a port itself writes: PyTorch's accelerator, else 'cuda'."""
+    call = source.parent(node)
+    if not (isinstance(call, ast.Call) and source.resolve(call.func) == "torch.device"):
         return False
-    return source.resolve(parent.test.func) == "torch.accelerator.is_available"
+    either = source.parent(call)
+    first = either.values[0] if isinstance(either, ast.BoolOp) and isinstance(either.op, ast.Or) else None
+    return isinstance(first, ast.Call) and source.resolve(first.func) == "torch.accelerator.current_accelerator"

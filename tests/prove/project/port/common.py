@@ -6,7 +6,7 @@ import random
 import torch
 import torch.distributed as dist
 
-ACCELERATOR = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cuda"
+ACCELERATOR = (torch.accelerator.current_accelerator() or torch.device("cuda")).type
 ACCELERATOR_MODULE = torch.get_device_module(ACCELERATOR)
 
 
