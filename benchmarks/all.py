@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SCRIPTS = ("start_up", "small_operator", "training_step", "shapes_671b", "port_speed")
+SCRIPTS = ("start_up", "small_operator", "training_step", "shapes_671b", "port_speed", "prove_overhead")
 
 
 def main() -> None:

@@ -40,8 +40,9 @@ def operator(kind: CallKind) -> str:
 
 
 def call(kind: CallKind) -> str:
-    """'aten::mm (float32[8, 4], float32[4, 2]) → float32[8, 2]'."""
-    return f"{kind.operator} ({_tensors(kind, 0, kind.inputs)}) → {_tensors(kind, kind.inputs, None) or 'in place'}"
+    """'aten::mm (float32[8, 4], float32[4, 2]) → float32[8, 2]'; without an arrow where it writes to an input."""
+    made = _tensors(kind, kind.inputs, None)
+    return f"{kind.operator} ({_tensors(kind, 0, kind.inputs)})" + (f" → {made}" if made else "")
 
 
 def _tensors(kind: CallKind, first: int, last: int | None) -> str:
