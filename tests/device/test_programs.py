@@ -242,3 +242,12 @@ except InputError as error:
     path = script(text)
     done = start([sys.executable, str(path)], path.parent)
     assert "already has a virtual ascend-910c" in done.stdout, done.stderr
+
+
+def test_the_vendors_own_settings_can_be_set(script):
+    text = """import torch, torch_npu
+torch.npu.matmul.allow_hf32 = True
+print(torch.npu.matmul.allow_hf32, torch.npu.conv.allow_hf32)
+"""
+    done = run(script(text))
+    assert done.stdout.split() == ["True", "False"], done.stderr

@@ -154,3 +154,8 @@ def test_wrong_input_is_one_line(words, said, tmp_path):
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert done.stdout == ""
+
+
+def test_after_a_crash_only_the_crash_is_reported(prove):
+    found = proof(prove(ORIGINAL, PORT.replace("loss.item()", "loss.items()"), "--format", "json"))
+    assert [p["kind"] for p in found["partings"] if p["weight"] == "differs"] == ["failure"]

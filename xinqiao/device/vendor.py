@@ -42,9 +42,24 @@ def install(chip: Chip, core: Core, count: int) -> types.ModuleType:
     api.replace(module, default_generators=api.default_generators(core, name, count))
     if chip.dtypes.state("float64") != "native":
         _unscale_in_fp32()
+    for cuda_flag, flag in chip.platform.functions.items():
+        if cuda_flag.startswith("torch.backends.") and flag:
+            _make_flag(flag)
     if chip.torch.package:
         _install_package(chip, module)
     return module
+
+
+def _make_flag(path: str) -> None:
+    """A setting such as 'torch.npu.matmul.allow_hf32'. It can be set and read, and changes nothing: values are fp32."""
+    _, *holders, name = path.split(".")
+    place: object = torch
+    for holder in holders:
+        if not hasattr(place, holder):
+            api.replace(place, **{holder: types.SimpleNamespace()})
+        place = getattr(place, holder)
+    if not hasattr(place, name):
+        api.replace(place, **{name: False})
 
 
 def _install_package(chip: Chip, module: types.ModuleType) -> None:

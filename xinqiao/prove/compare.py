@@ -37,13 +37,18 @@ def compare(original: RunRecord, port: RunRecord, lines: Lines) -> Rank:
     kept = evidence_of(original), evidence_of(port)
     rank = Rank(Walk(Calls(kept[0]), Calls(kept[1], lines), port.rank, original.virtual and port.virtual))
     found = rank.partings
-    found += rank.walk.partings
-    found += _failure(original, port)
+    stopped = list(_failure(original, port))
+    found += [*stopped, *(p for p in rank.walk.partings if not (stopped and _lost(p)))]
     found += _said(rank, original, port)
     found += _memory(original, port)
     found += _fallbacks(original, port)
     found += _cuda(port)
     return rank
+
+
+def _lost(parting: Parting) -> bool:
+    """A call of the original that the port does not make: after it stopped, that is all of them."""
+    return parting.original is not None and parting.port_order < 0
 
 
 def _parting(run: RunRecord, kind: str, weight: str, message: str, **rest: object) -> Parting:
