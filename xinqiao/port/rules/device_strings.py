@@ -15,6 +15,7 @@ Source: PyTorch 2.13, torch.accelerator.current_accelerator; what takes a device
 import ast
 from collections.abc import Iterator
 
+from xinqiao.port.cuda_branches import for_cuda_alone
 from xinqiao.port.cuda_uses import asks_for_cuda
 from xinqiao.port.dialect import ACCELERATOR, device_inside_text, device_string
 from xinqiao.port.places import Place, is_map_location, place_of
@@ -52,6 +53,11 @@ def constant(node: ast.AST, source: Source) -> Iterator[Finding]:
         yield Finding(node, "safe", "it asks whether the accelerator is CUDA")
         return
     place = place_of(node, source)
+    if place == "device" and isinstance(source.parent(node), ast.Compare):
+        alone = for_cuda_alone(node, source)
+        if alone is not None:
+            yield alone
+            return
     if place == "device":
         edit = replace(source, node, device_string(value, source.text(node), source))
         yield Finding(node, "rewritten", _REASON, (edit,), (ACCELERATOR,))
