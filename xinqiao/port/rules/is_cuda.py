@@ -1,7 +1,7 @@
 """`x.is_cuda` becomes a look at the device's type.
 
-What it does: the attribute `is_cuda` of a tensor is rewritten; that of a class of the project that defines one stays, and so
-does a guard of code made for CUDA alone, such as a Triton kernel.
+What it does: the attribute `is_cuda` of a tensor is rewritten; that of a class of the project that defines one
+stays, and so does a guard of code made for CUDA alone, such as a Triton kernel.
 Why: it is False on every other vendor's device.
 Unsafe when: the object is a torch.nn.utils.rnn.PackedSequence, which has no `device`.
 Source: PyTorch 2.13, torch.Tensor.is_cuda, torch.Tensor.device.
