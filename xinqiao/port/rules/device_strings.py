@@ -96,8 +96,10 @@ def is_map_location_key(node: ast.AST, source: Source) -> bool:
 
 
 def _falls_back_to_cuda(node: ast.AST, source: Source) -> bool:
-    """The line that a port itself writes: PyTorch's accelerator, else 'cuda'."""
+    """The lines that a port itself writes: PyTorch's accelerator, else 'cuda', which it is too without PyTorch."""
     call = source.parent(node)
+    if isinstance(call, ast.Assign):
+        return isinstance(call.targets[0], ast.Name) and call.targets[0].id == ACCELERATOR
     if not (isinstance(call, ast.Call) and source.resolve(call.func) == "torch.device"):
         return False
     either = source.parent(call)
