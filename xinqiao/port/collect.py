@@ -40,6 +40,10 @@ def facts_of(source: Source) -> Facts:
         if isinstance(scope, ast.Module):
             here.facts.imported[name] = dotted
     here.facts.stars = tuple(source.scopes.stars)
+    here.facts.scripts = b"jit" in source.data and any(
+        source.scopes.resolve(n) in ("torch.jit.script", "torch.jit.export", "torch.jit.is_scripting")
+        for n in source.nodes(ast.Attribute, ast.Name)
+    )
     return here.facts
 
 

@@ -20,6 +20,7 @@ from xinqiao.port.cuda_uses import asks_for_cuda
 from xinqiao.port.dialect import ACCELERATOR, device_inside_text, device_string
 from xinqiao.port.places import Place, is_map_location, place_of
 from xinqiao.port.rule import Finding, replace, rule
+from xinqiao.port.scripted import device_for
 from xinqiao.port.source import Edit, Source
 from xinqiao.port.words import DEVICE_STRING
 
@@ -49,6 +50,9 @@ def constant(node: ast.AST, source: Source) -> Iterator[Finding]:
     if _falls_back_to_cuda(node, source):
         yield Finding(node, "safe", "used only where there is no accelerator")
         return
+    if _is_for_scripts(node, source):
+        yield Finding(node, "safe", "what torch.jit.script compiles compares with 'cuda', as before the port")
+        return
     if asks_for_cuda(source.parent(node), source):
         yield Finding(node, "safe", "it asks whether the accelerator is CUDA")
         return
@@ -59,7 +63,9 @@ def constant(node: ast.AST, source: Source) -> Iterator[Finding]:
             yield alone
             return
     if place == "device":
-        edit = replace(source, node, device_string(value, source.text(node), source))
+        compared = value == "cuda" and isinstance(source.parent(node), ast.Compare)
+        text = device_for(node, source) if compared else device_string(value, source.text(node), source)
+        edit = replace(source, node, text)
         yield Finding(node, "rewritten", _REASON, (edit,), (ACCELERATOR,))
     elif place in _LEFT:
         yield Finding(node, "safe", _LEFT[place])
@@ -93,6 +99,13 @@ def is_map_location_key(node: ast.AST, source: Source) -> bool:
     """Whether a string is a key of a dictionary given as map_location."""
     parent = source.parent(node)
     return isinstance(parent, ast.Dict) and node in parent.keys and is_map_location(parent, source)
+
+
+def _is_for_scripts(node: ast.AST, source: Source) -> bool:
+    """`"cuda" if torch.jit.is_scripting() else ...`, which a port writes."""
+    either = source.parent(node)
+    test = either.test if isinstance(either, ast.IfExp) and node is either.body else None
+    return isinstance(test, ast.Call) and source.resolve(test.func) == "torch.jit.is_scripting"
 
 
 def _falls_back_to_cuda(node: ast.AST, source: Source) -> bool:

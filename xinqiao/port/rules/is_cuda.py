@@ -13,9 +13,10 @@ import ast
 from collections.abc import Iterator
 
 from xinqiao.port.cuda_branches import for_cuda_alone
-from xinqiao.port.dialect import ACCELERATOR, device
+from xinqiao.port.dialect import ACCELERATOR
 from xinqiao.port.receivers import owner
 from xinqiao.port.rule import Finding, rule
+from xinqiao.port.scripted import device_for
 from xinqiao.port.source import Edit, Source
 
 _RISKY = "a class of this project has an is_cuda too; if this is a tensor, write x.device.type == ACCELERATOR"
@@ -42,11 +43,11 @@ def attribute(node: ast.AST, source: Source) -> Iterator[Finding]:
         yield alone
         return
     start, end = source.start(node), source.end(node)
-    name = Edit(end - len("is_cuda"), end, f"device.type == {device(source)}")
+    name = Edit(end - len("is_cuda"), end, f"device.type == {device_for(node, source)}")
     if isinstance(source.parent(node), _NEEDS_NO_PARENTHESES):
         edits: tuple[Edit, ...] = (name,)
     else:
         edits = (Edit(start, start, "("), Edit(name.start, name.end, name.text + ")"))
     risky = whose == "unknown"
     reason = _RISKY if risky else "the device's type says it on every device"
-    yield Finding(node, "rewritten", reason, edits, (ACCELERATOR,), risky=risky)
+    yield Finding(node, "rewritten", reason, edits, (ACCELERATOR, "torch"), risky=risky)
