@@ -52,8 +52,17 @@ def _is_call_for_cuda(node: ast.Call, source: Source) -> bool:
     if isinstance(node.func, ast.Subscript):  # kernel[grid](...)
         function = node.func.value
         return isinstance(function, ast.Name) and function.id in source.around.sites
+    if isinstance(node.func, ast.Name) and _imports_for_cuda(node.func.id, source):
+        return True
     name = source.scopes.resolve(node.func)
     return name is not None and _is_module_for_cuda(name.rpartition(".")[0] or name, source)
+
+
+def _imports_for_cuda(function: str, source: Source) -> bool:
+    """Whether a function of this file begins with an import of what is made for CUDA."""
+    same = (f for f in source.nodes(ast.FunctionDef) if f.name == function)
+    imports = (s for f in same for s in f.body if isinstance(s, ast.Import | ast.ImportFrom))
+    return any(_is_made_for_cuda(i, source) for i in imports)
 
 
 def _is_module_for_cuda(module: str, source: Source) -> bool:
