@@ -37,6 +37,9 @@ _ASK: dict[Place, str] = {
 }
 _MAY_BE = "this string may name a device; if it does, write ACCELERATOR instead (see the top of a rewritten file)"
 _REASON = "the device's name comes from PyTorch"
+_LISTED = (
+    "a list of devices that names CUDA now names the accelerator: see that the chip can do what CUDA is listed for"
+)
 
 
 @rule(ast.Constant)
@@ -63,10 +66,11 @@ def constant(node: ast.AST, source: Source) -> Iterator[Finding]:
             yield alone
             return
     if place == "device":
-        compared = value == "cuda" and isinstance(source.parent(node), ast.Compare)
+        listed = isinstance(source.parent(_holder(node, source)), ast.Compare) and _holder(node, source) is not node
+        compared = value == "cuda" and (listed or isinstance(source.parent(node), ast.Compare))
         text = device_for(node, source) if compared else device_string(value, source.text(node), source)
         edit = replace(source, node, text)
-        yield Finding(node, "rewritten", _REASON, (edit,), (ACCELERATOR,))
+        yield Finding(node, "rewritten", _LISTED if listed else _REASON, (edit,), (ACCELERATOR,))
     elif place in _LEFT:
         yield Finding(node, "safe", _LEFT[place])
     else:
@@ -99,6 +103,12 @@ def is_map_location_key(node: ast.AST, source: Source) -> bool:
     """Whether a string is a key of a dictionary given as map_location."""
     parent = source.parent(node)
     return isinstance(parent, ast.Dict) and node in parent.keys and is_map_location(parent, source)
+
+
+def _holder(node: ast.AST, source: Source) -> ast.AST:
+    """The tuple, list or set that a string is written in, else the string."""
+    parent = source.parent(node)
+    return parent if isinstance(parent, ast.Tuple | ast.List | ast.Set) else node
 
 
 def _is_for_scripts(node: ast.AST, source: Source) -> bool:
