@@ -40,6 +40,10 @@ def facts_of(source: Source) -> Facts:
         if isinstance(scope, ast.Module):
             here.facts.imported[name] = dotted
     here.facts.stars = tuple(source.scopes.stars)
+    here.facts.scripts = b"jit" in source.data and any(
+        source.scopes.resolve(n) in ("torch.jit.script", "torch.jit.export", "torch.jit.is_scripting")
+        for n in source.nodes(ast.Attribute, ast.Name)
+    )
     return here.facts
 
 
@@ -163,11 +167,24 @@ def _class(here: Collector, node: ast.ClassDef) -> None:
     found = Class(
         here.values.class_slot(node),
         tuple(b for base in node.bases if (b := here.values.callee(base))),
-        tuple(methods),
+        (*methods, *_own_answers(node, here.source)),
         tuple(fields),
     )
     owner = here.source.scopes.scope(node)
     here.facts.classes.append((here.values.variable(owner, node.name), found))
+
+
+def _own_answers(node: ast.ClassDef, source: Source) -> list[str]:
+    """['is_cuda'] where the class keeps an answer of its own under that name."""
+    if b"is_cuda" not in source.data:
+        return []
+    kept = (n for n in ast.walk(node) if isinstance(n, ast.Attribute | ast.Name) and isinstance(n.ctx, ast.Store))
+    own = any(plain_name(n) == "is_cuda" and (isinstance(n, ast.Attribute) or n in _fields(node)) for n in kept)
+    return ["is_cuda"] if own else []
+
+
+def _fields(node: ast.ClassDef) -> list[ast.expr]:
+    return [t for s in node.body for t in getattr(s, "targets", [getattr(s, "target", None)]) if t is not None]
 
 
 def _raised(here: Collector, node: ast.Raise | ast.Assert) -> None:

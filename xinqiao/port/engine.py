@@ -9,8 +9,9 @@ from xinqiao.port.additions import Added
 from xinqiao.port.collect import facts_of
 from xinqiao.port.dialect import ACCELERATOR, MODULE
 from xinqiao.port.flow import together
-from xinqiao.port.header import defines_otherwise, header
+from xinqiao.port.header import defines_otherwise
 from xinqiao.port.leftovers import leftovers
+from xinqiao.port.local_header import headers
 from xinqiao.port.ranges import Ranges
 from xinqiao.port.rule import Finding, rules
 from xinqiao.port.source import Edit, Source, apply, tree_of
@@ -116,9 +117,7 @@ def _written(findings: _Found, source: Source) -> tuple[list[Edit], bytes | None
     edits = sorted({e for _, f in findings for e in f.edits})
     if not edits:
         return [], None
-    needs = {n for _, f in findings for n in f.needs}
-    first = min((e.start for _, f in findings if f.needs for e in f.edits), default=len(source.data))
-    edits += header(source, needs, first)
+    edits += headers(source, (f for _, f in findings))
     changed = apply(source.data, edits)
     try:
         tree_of(changed.decode())

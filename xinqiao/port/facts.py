@@ -58,3 +58,4 @@ class Facts:
     classes: list[tuple[str, Class]] = field(default_factory=list)
     imported: dict[str, str] = field(default_factory=dict)
     stars: tuple[str, ...] = ()
+    scripts: bool = False  # it has functions compiled by torch.jit.script

@@ -39,7 +39,8 @@ def together(files: Iterable[Facts]) -> Known:
     for kind in uses.keys() - {"device", "backend"}:
         graph = certain if kind in FIXED else texts if kind in _THROUGH_TEXT else backward
         uses[kind] = _closure(uses[kind], graph)
-    return Known(_by_slot(uses), _by_slot(holds), linked.methods, linked.modules, complete=True)
+    scripts = any(f.scripts for f in facts)
+    return Known(_by_slot(uses), _by_slot(holds), linked.methods, linked.modules, scripts, complete=True)
 
 
 def _modules(facts: list[Facts]) -> Modules:

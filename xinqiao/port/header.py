@@ -6,7 +6,7 @@ import re
 from xinqiao.port.dialect import ACCELERATOR, MODULE, torch_name
 from xinqiao.port.source import Edit, Source
 
-_LINES = {
+LINES = {
     # What PyTorch was built for: unlike is_available(), this does not start the driver, which reads
     # CUDA_VISIBLE_DEVICES once and does not survive a fork.
     ACCELERATOR: '{name} = ({torch}.accelerator.current_accelerator() or {torch}.device("cuda")).type',
@@ -34,7 +34,7 @@ def header(source: Source, needs: set[str], before: int) -> list[Edit]:
     torch = torch_name(source) if there else "torch"
     for name in (ACCELERATOR, MODULE):
         if name in needs and name not in top:
-            lines.append(_LINES[name].format(name=name, torch=torch, accelerator=ACCELERATOR))
+            lines.append(LINES[name].format(name=name, torch=torch, accelerator=ACCELERATOR))
     if not lines:
         return []
     text = source.newline.join(lines) + source.newline
@@ -56,7 +56,10 @@ def defines_otherwise(source: Source, name: str) -> bool:
 
 
 def _is_ours(statement: ast.AST | None, name: str, source: Source) -> bool:
-    return isinstance(statement, ast.Assign) and bool(_OURS[name].match(source.text(statement.value)))
+    if not isinstance(statement, ast.Assign):
+        return False
+    without = isinstance(statement.value, ast.Constant) and statement.value.value == "cuda"  # beside a missing torch
+    return without or bool(_OURS[name].match(source.text(statement.value)))
 
 
 def _ends_line(data: bytes, at: int) -> bool:

@@ -62,6 +62,7 @@ class Known:
     holds: Mapping[str, frozenset[str]] = field(default_factory=dict)
     methods: Mapping[str, frozenset[str]] = field(default_factory=dict)
     modules: Modules = field(default_factory=Modules)
+    scripts: bool = False  # something of it may be compiled by torch.jit.script
     complete: bool = False  # False: nobody has looked yet
 
     def real(self, dotted: str) -> str:

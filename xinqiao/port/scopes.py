@@ -69,15 +69,15 @@ class Scopes:
             self._set(node, name, None)
 
     def _bind_from(self, node: ast.ImportFrom) -> None:
-        module = self._absolute(node)
+        module = self.module_of(node)
         for a in node.names:
             if a.name == "*":
                 self.stars.append(module)
             else:
                 self._set(node, a.asname or a.name, f"{module}.{a.name}" if module else a.name)
 
-    def _absolute(self, node: ast.ImportFrom) -> str:
-        """The module's name from the project's root on."""
+    def module_of(self, node: ast.ImportFrom) -> str:
+        """The name, from the project's root on, of the module that names are imported from."""
         if not node.level:
             return node.module or ""
         package = self._package.split(".") if self._package else []

@@ -17,6 +17,7 @@ Source: torch 2.13 torch/cuda/__init__.py and torch/accelerator; the vendors' mo
 import ast
 from collections.abc import Iterator
 
+from xinqiao.port.cuda_branches import for_cuda_alone
 from xinqiao.port.cuda_names import ASK, COMMON, DEFAULT_STEP, OTHER_RULES, PORTABLE, SAFE, TYPED
 from xinqiao.port.cuda_uses import CUDA, ask, call_of, is_guarded, is_written_to, part_of
 from xinqiao.port.dialect import ACCELERATOR, MODULE, module, portable, vendors_own
@@ -40,6 +41,8 @@ def use(node: ast.AST, source: Source) -> Iterator[Finding]:
         yield Finding(node, "safe", "it runs only where the accelerator is CUDA")
     elif is_written_to(node, source):
         yield ask(node, f"{_full(part)} is replaced here; do the same for the device's own module", source)
+    elif part == "is_available" and (alone := _alone(node, source)) is not None:
+        yield alone
     elif part in PORTABLE:
         yield _portable(node, part, source)
     elif part in ("get_device_capability", "get_device_properties") and _is_about_nvidia(node, source):
@@ -82,6 +85,12 @@ def _portable(node: ast.AST, part: str, source: Source) -> Finding:
     if call is not None and PORTABLE[part].startswith("accelerator."):  # its parameters have no names
         edits += [Edit(source.start(k), source.start(k.value), "") for k in call.keywords if k.arg == "device"]
     return Finding(node, "rewritten", "PyTorch has it for every device", tuple(edits), ("torch",))
+
+
+def _alone(node: ast.AST, source: Source) -> Finding | None:
+    call = call_of(node, source)
+    alone = for_cuda_alone(call, source) if call is not None else None
+    return Finding(node, alone.verdict, alone.reason) if alone is not None else None
 
 
 def _is_about_nvidia(node: ast.AST, source: Source) -> bool:

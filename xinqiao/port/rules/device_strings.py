@@ -15,10 +15,12 @@ Source: PyTorch 2.13, torch.accelerator.current_accelerator; what takes a device
 import ast
 from collections.abc import Iterator
 
+from xinqiao.port.cuda_branches import for_cuda_alone
 from xinqiao.port.cuda_uses import asks_for_cuda
 from xinqiao.port.dialect import ACCELERATOR, device_inside_text, device_string
 from xinqiao.port.places import Place, is_map_location, place_of
 from xinqiao.port.rule import Finding, replace, rule
+from xinqiao.port.scripted import device_for
 from xinqiao.port.source import Edit, Source
 from xinqiao.port.words import DEVICE_STRING
 
@@ -35,6 +37,9 @@ _ASK: dict[Place, str] = {
 }
 _MAY_BE = "this string may name a device; if it does, write ACCELERATOR instead (see the top of a rewritten file)"
 _REASON = "the device's name comes from PyTorch"
+_LISTED = (
+    "a list of devices that names CUDA now names the accelerator: see that the chip can do what CUDA is listed for"
+)
 
 
 @rule(ast.Constant)
@@ -48,13 +53,24 @@ def constant(node: ast.AST, source: Source) -> Iterator[Finding]:
     if _falls_back_to_cuda(node, source):
         yield Finding(node, "safe", "used only where there is no accelerator")
         return
+    if _is_for_scripts(node, source):
+        yield Finding(node, "safe", "what torch.jit.script compiles compares with 'cuda', as before the port")
+        return
     if asks_for_cuda(source.parent(node), source):
         yield Finding(node, "safe", "it asks whether the accelerator is CUDA")
         return
     place = place_of(node, source)
+    if place == "device" and isinstance(source.parent(node), ast.Compare):
+        alone = for_cuda_alone(node, source)
+        if alone is not None:
+            yield alone
+            return
     if place == "device":
-        edit = replace(source, node, device_string(value, source.text(node), source))
-        yield Finding(node, "rewritten", _REASON, (edit,), (ACCELERATOR,))
+        listed = isinstance(source.parent(_holder(node, source)), ast.Compare) and _holder(node, source) is not node
+        compared = value == "cuda" and (listed or isinstance(source.parent(node), ast.Compare))
+        text = device_for(node, source) if compared else device_string(value, source.text(node), source)
+        edit = replace(source, node, text)
+        yield Finding(node, "rewritten", _LISTED if listed else _REASON, (edit,), (ACCELERATOR,))
     elif place in _LEFT:
         yield Finding(node, "safe", _LEFT[place])
     else:
@@ -89,9 +105,24 @@ def is_map_location_key(node: ast.AST, source: Source) -> bool:
     return isinstance(parent, ast.Dict) and node in parent.keys and is_map_location(parent, source)
 
 
+def _holder(node: ast.AST, source: Source) -> ast.AST:
+    """The tuple, list or set that a string is written in, else the string."""
+    parent = source.parent(node)
+    return parent if isinstance(parent, ast.Tuple | ast.List | ast.Set) else node
+
+
+def _is_for_scripts(node: ast.AST, source: Source) -> bool:
+    """`"cuda" if torch.jit.is_scripting() else ...`, which a port writes."""
+    either = source.parent(node)
+    test = either.test if isinstance(either, ast.IfExp) and node is either.body else None
+    return isinstance(test, ast.Call) and source.resolve(test.func) == "torch.jit.is_scripting"
+
+
 def _falls_back_to_cuda(node: ast.AST, source: Source) -> bool:
-    """The line that a port itself writes: PyTorch's accelerator, else 'cuda'."""
+    """The lines that a port itself writes: PyTorch's accelerator, else 'cuda', which it is too without PyTorch."""
     call = source.parent(node)
+    if isinstance(call, ast.Assign):
+        return isinstance(call.targets[0], ast.Name) and call.targets[0].id == ACCELERATOR
     if not (isinstance(call, ast.Call) and source.resolve(call.func) == "torch.device"):
         return False
     either = source.parent(call)
