@@ -9,6 +9,7 @@ from tests.port.test_rules import ported
     ("code", "verdict"),
     [
         ('raise ImportError("block masking needs flash-attn: pip install flash-attn")', "safe"),
+        ('assert flash, f"set {key}: flash_attention_3 in the configuration"', "safe"),
         ('if fuser == "nvfuser":\n    pass', "safe"),
         ('INDEX = "https://download.pytorch.org/whl/cu121"', "safe"),
         ('WEIGHTS = dict(url="https://github.com/NVlabs/GCVit/releases/download/v1/gcvit.pth")', None),

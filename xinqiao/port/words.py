@@ -6,7 +6,8 @@ from xinqiao.port import packages
 
 PLAIN = (
     "cuda", "nccl", "cudnn", "cublas", "nvidia", "nvml", "nvtx", "nvcc", "cupy", "triton", "flash_attn", "flash-attn",
-    "xformers", "bitsandbytes", "deepspeed", "transformer_engine", "tensorrt", "nvfuser",
+    "xformers", "bitsandbytes", "deepspeed", "transformer_engine", "tensorrt", "nvfuser", "flash_attention_2",
+    "flash_attention_3",
 )  # fmt: skip
 BUILD = r"\b(?-i:cu)(?:9[0-2]|1[0-3]\d)\b"  # 'cu121', as wheels and indexes are named
 BOUND = re.compile(rf"{'|'.join(PLAIN)}|\bapex\b|{BUILD}", re.IGNORECASE)
