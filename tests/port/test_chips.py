@@ -12,6 +12,15 @@ FFT = "import torch\ny = torch.fft.fft(x)\n"
 COMPILE = "import torch\ny = torch.compile(x)\n"
 MONITOR = 'import subprocess\nsubprocess.run(["nvidia-smi"])\n'
 TF32 = "import torch\ntorch.backends.cuda.matmul.allow_tf32 = True\n"
+FLASH = "from flash_attn import flash_attn_func\n"
+BNB = "import bitsandbytes as bnb\n"
+TRITON = "import triton\n"
+COMPILED = "import xentropy_cuda\n"
+KERNEL = "import triton\n@triton.jit\ndef k(x_ptr): ...\n"
+TENSORRT = 'import torch\ny = torch.compile(x, backend="tensorrt")\n'
+CAPABILITY = "import torch\nold = torch.cuda.get_device_capability(0)[0] < 8\n"
+PROCESSORS = "import torch\nn = torch.cuda.get_device_properties(0).multi_processor_count\n"
+AVAILABLE = "import torch\nif torch.cuda.is_available(): ...\n"
 
 
 @pytest.mark.parametrize(
@@ -41,9 +50,37 @@ TF32 = "import torch\ntorch.backends.cuda.matmul.allow_tf32 = True\n"
         ("ascend-910c", TF32, "safe", "torch.npu.matmul.allow_hf32"),
         ("moore-threads-s4000", TF32, "safe", "torch.backends.mudnn.allow_tf32"),
         ("biren-br166", TF32, "safe", "its own setting"),
+        ("nvidia-h20", FLASH, "safe", "made for this chip"),
+        ("nvidia-h20", BNB, "safe", "made for this chip"),
+        ("nvidia-h20", COMPILED, "safe", "made for this chip"),
+        ("nvidia-h20", TENSORRT, "safe", "made for this chip"),
+        ("kunlun-p800", FLASH, "needs-you", "no source says that"),
+        ("kunlun-p800", BNB, "needs-you", "no source says that"),
+        ("kunlun-p800", COMPILED, "needs-you", "build it for the chip"),
+        ("kunlun-p800", COMPILE, "needs-you", "not known whether Inductor"),
+        ("kunlun-p800", TENSORRT, "needs-you", "for CUDA only"),
+        ("kunlun-p800", FFT, "needs-you", "not known whether"),
+        ("kunlun-p800", AVAILABLE, "safe", "device is 'cuda'"),
+        ("kunlun-p800", CAPABILITY, "needs-you", "NVIDIA's generations"),
+        ("kunlun-p800", PROCESSORS, "needs-you", "NVIDIA's generations"),
+        ("metax-c500", FLASH, "needs-you", "no source says that"),
+        ("hygon-bw1000", TRITON, "needs-you", "no source says that"),
+        ("t-head-zhenwu-810e", TRITON, "needs-you", "no source says that"),
+        ("amd-mi300x", FLASH, "safe", "flash_attn"),
+        ("amd-mi300x", TRITON, "safe", "triton"),
+        ("amd-mi300x", BNB, "needs-you", "no source says that"),
+        ("amd-mi300x", COMPILE, "safe", "Triton for ROCm"),
     ],
 )
 def test_verdict(chip, code, expected, why):
     found = ported(code, chip=chip).occurrences
     assert [o.verdict for o in found] == ([expected] if expected else [])
     assert all(why in o.reason for o in found)
+
+
+@pytest.mark.parametrize(
+    ("chip", "expected"),
+    [("nvidia-h20", "safe"), ("amd-mi300x", "safe"), ("kunlun-p800", "needs-you"), ("ascend-910c", "needs-you")],
+)
+def test_a_triton_kernel(chip, expected):
+    assert {o.verdict for o in ported(KERNEL, chip=chip).occurrences} == {expected}

@@ -13,7 +13,7 @@ from xinqiao.port.target import Target
 from xinqiao.port.words import BOUND
 
 HERE = Path(__file__).parent
-AROUND_PYTORCH = ("environment", "monitors")  # variables and tools differ where the device's name does not
+AROUND_PYTORCH = ("environment", "monitors", "imports")  # they differ where the device's name does not
 SET_UP = re.compile(r"\s*(import|from|def|class)\b")
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 

@@ -80,6 +80,8 @@ def _without_swallowed(found: _Found, source: Source) -> _Found:
 def _allowed(finding: Finding, source: Source, taken: set[str]) -> Finding:
     """The finding, without a rewrite that is not wanted or not possible here."""
     target: Target = source.target
+    if finding.verdict == "needs-you" and target.chip.platform.native:
+        return Finding(finding.node, "safe", "it is made for this chip")
     if finding.verdict != "rewritten":
         return finding
     if target.audit:

@@ -15,6 +15,7 @@ from xinqiao.port.ranges import Ranges
 from xinqiao.port.rule import Finding
 from xinqiao.port.source import Source
 from xinqiao.port.words import is_bound, is_text
+from xinqiao.record.schema import Verdict
 
 
 def leftovers(source: Source, claimed: Ranges) -> Iterator[Finding]:
@@ -47,7 +48,9 @@ def _string(node: ast.Constant, source: Source) -> Iterator[Finding]:
     place = place_of(holder, source)
     if place == "documentation":
         return  # docstrings and strings that stand alone are comments
-    if place == "flag" or str(node.value).startswith("--"):
+    if (own := _of_library(str(node.value), source)) is not None:
+        yield Finding(holder, *own)
+    elif place == "flag" or str(node.value).startswith("--"):
         yield Finding(holder, "safe", "a command-line flag of your own: scripts that start this program use it")
     elif place in ("message", "key") and not str(node.value).startswith("CUDA_"):
         yield Finding(holder, "safe", "a message for people" if place == "message" else "a key of your own")
@@ -57,7 +60,7 @@ def _string(node: ast.Constant, source: Source) -> Iterator[Finding]:
         yield Finding(
             holder, "needs-you", "only CUDA reads this variable: find the vendor's, or leave it where harmless"
         )
-    elif "://" in str(node.value) or str(node.value).startswith("nvidia/") or _is_exported(node, source):
+    elif "://" in str(node.value) or str(node.value).startswith("nvidia/") or _is_own_name(node, source):
         yield Finding(holder, "safe", "a name of your own, or an address")
     elif "nvidia" in str(node.value).lower():
         yield Finding(holder, "needs-you", "NVIDIA's own tool or library: guard it, or ask torch.accelerator")
@@ -67,10 +70,24 @@ def _string(node: ast.Constant, source: Source) -> Iterator[Finding]:
         yield Finding(holder, "needs-you", "a string with a CUDA word: decide whether another device needs another one")
 
 
-def _is_exported(node: ast.Constant, source: Source) -> bool:
-    """Whether it is an entry of __all__."""
+def _of_library(value: str, source: Source) -> tuple[Verdict, str] | None:
+    """What other libraries mean by a word of theirs."""
+    if value.lower() == "nvfuser":
+        return "safe", "PyTorch has no nvFuser any more: it warns and changes nothing"
+    if value in ("CUDAExecutionProvider", "TensorrtExecutionProvider"):
+        own = source.target.chip.platform.modules.get("CUDAExecutionProvider", "")
+        step = f"{source.target.chip.title} has {own}" if own else "ask the vendor for its own, or take the CPU's"
+        return "needs-you", f"ONNX Runtime computes on CUDA with it: {step}"
+    return None
+
+
+def _is_own_name(node: ast.Constant, source: Source) -> bool:
+    """Whether it is an entry of __all__, or a name that this file defines or imports."""
     assignment = source.parent(source.parent(node) or node)
-    if not isinstance(assignment, ast.Assign | ast.AugAssign):
-        return False
-    targets = assignment.targets if isinstance(assignment, ast.Assign) else [assignment.target]
-    return any(isinstance(t, ast.Name) and t.id == "__all__" for t in targets)
+    if isinstance(assignment, ast.Assign | ast.AugAssign):
+        targets = assignment.targets if isinstance(assignment, ast.Assign) else [assignment.target]
+        if any(isinstance(t, ast.Name) and t.id == "__all__" for t in targets):
+            return True
+    name = str(node.value).rpartition(".")[2]
+    defined = source.nodes(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return name.isidentifier() and any(getattr(d, "name", "") == name for d in defined)

@@ -9,6 +9,7 @@ VARIABLE = re.compile(
     r"(CUDA|CUDNN|CUBLAS|CUFFT|NCCL|NVIDIA|TORCH_NCCL|TORCH_CUDA|TORCH_CUDNN|PYTORCH_CUDA|PYTORCH_NO_CUDA|PYTORCH_NVML)"
     r"_[A-Z][A-Z0-9_]*"
 )
+_ACCOUNT = re.compile(r"NVIDIA_\w*(API_KEY|TOKEN|BASE_URL)")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _LEFT = "only CUDA reads it, and nothing changes elsewhere where it is set"
 _HARMLESS = {  # that tune or debug CUDA and its libraries
@@ -55,6 +56,8 @@ def counterpart(variable: str, chip: Chip) -> Counterpart:
         return Counterpart("", "safe", f"{title} reads it")
     if name:
         return Counterpart(name, "rewritten", f"{title} reads {name}")
+    if _ACCOUNT.fullmatch(variable):
+        return Counterpart("", "safe", "it is for a service, which is asked from any machine")
     if name == "" and variable != VISIBLE:
         return Counterpart("", "safe", f"{title} needs no such variable")
     if variable in _HARMLESS:

@@ -4,8 +4,13 @@ import re
 
 from xinqiao.port import packages
 
-_WORDS = r"cuda|nccl|cudnn|cublas|nvidia|nvml|nvtx|nvcc|cupy|triton|flash_attn|xformers|bitsandbytes|deepspeed"
-BOUND = re.compile(rf"{_WORDS}|transformer_engine|tensorrt|\bapex\b", re.IGNORECASE)
+PLAIN = (
+    "cuda", "nccl", "cudnn", "cublas", "nvidia", "nvml", "nvtx", "nvcc", "cupy", "triton", "flash_attn", "flash-attn",
+    "xformers", "bitsandbytes", "deepspeed", "transformer_engine", "tensorrt", "nvfuser", "flash_attention_2",
+    "flash_attention_3",
+)  # fmt: skip
+BUILD = r"\b(?-i:cu)(?:9[0-2]|1[0-3]\d)\b"  # 'cu121', as wheels and indexes are named
+BOUND = re.compile(rf"{'|'.join(PLAIN)}|\bapex\b|{BUILD}", re.IGNORECASE)
 _MORE = rb"flash_attention_|use_flash_attn|gpu_hist|cpp_extension|"
 # A file without any of these is not looked at further.
 _OTHERS = (  # that rules look at, with no CUDA word in them

@@ -11,7 +11,7 @@ from xinqiao.port.files.advice import OWN_MAKER, is_cudas_own, needs_you
 from xinqiao.port.files.known import known
 from xinqiao.port.files.text import NotReadable, Place, Text, finish, read
 from xinqiao.port.target import Target
-from xinqiao.port.words import BOUND
+from xinqiao.port.words import BOUND, PLAIN
 
 MAX_BYTES = 5_000_000  # of a notebook, which holds outputs, or a text
 MAX_SETTINGS = 500_000  # of a script or a configuration; what is longer is data
@@ -39,7 +39,7 @@ _COMPILED = tuple((re.compile(f"(?:{pattern})$", re.IGNORECASE), rule, find) for
 _LOCKED = re.compile(
     r"(?i)(^|/)((uv|poetry|pdm|pixi|pipfile)\.lock|conda-lock\.ya?ml|[^/]*package-lock\.json|pnpm-lock\.yaml)$"
 )
-_BOUND_WORDS = {word.replace(r"\b", "") for word in BOUND.pattern.split("|")}
+_BOUND_WORDS = {*PLAIN, "apex", "cu9", "cu1"}
 _OTHER_WORDS = {
     "gpu",
     "torch",

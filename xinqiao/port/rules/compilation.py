@@ -62,7 +62,7 @@ def _compile(node: ast.Call, source: Source) -> Finding:
     given = {k.arg: k.value.value for k in node.keywords if isinstance(k.value, ast.Constant)}
     backend, mode = str(given.get("backend", "inductor")), str(given.get("mode", ""))
     if backend in _CUDA_BACKENDS:
-        return ask(node, f"the back end {backend} exists for CUDA only: {_CUDA_BACKENDS[backend]}", source)
+        return _of_cuda(node, f"the back end {backend} exists for CUDA only: {_CUDA_BACKENDS[backend]}", source)
     if backend != "inductor":
         return Finding(node, "safe", f"the back end {backend} is not Inductor")
     if any(k.arg == "disable" and isinstance(k.value, ast.Constant) and k.value.value for k in node.keywords):
@@ -76,4 +76,9 @@ def _inductor(node: ast.AST, graphs: str, source: Source) -> Finding:
     if chip.platform.inductor:
         return Finding(node, "safe", f"Inductor runs on {chip.title} with {chip.platform.inductor}{graphs}")
     reason = f"it is not known whether Inductor runs on {chip.title}: try it there, or leave torch.compile out"
-    return ask(node, f"{reason}{graphs}", source)
+    return _of_cuda(node, f"{reason}{graphs}", source)
+
+
+def _of_cuda(node: ast.AST, reason: str, source: Source) -> Finding:
+    """What a chip may lack even where its PyTorch device is 'cuda'."""
+    return Finding(node, "needs-you", reason) if source.target.audit else ask(node, reason, source)

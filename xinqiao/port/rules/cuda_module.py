@@ -29,7 +29,11 @@ _CAPABILITY = (
     "compute capability numbers NVIDIA's generations: ask for what the code needs, such as is_bf16_supported(), "
     "or write ACCELERATOR == 'cuda' and ... around it"
 )
-_PROPERTIES = {"major", "minor", "multi_processor_count", "warp_size", "gcnArchName", "regs_per_multiprocessor"}
+_PROPERTIES = {
+    "L2_cache_size", "gcnArchName", "major", "max_threads_per_multi_processor", "minor", "multi_processor_count",
+    "regs_per_multiprocessor", "shared_memory_per_block", "shared_memory_per_block_optin",
+    "shared_memory_per_multiprocessor", "warp_size",
+}  # fmt: skip
 
 
 @rule(ast.Attribute, ast.Name, ast.Call)
@@ -99,6 +103,10 @@ def _is_about_nvidia(node: ast.AST, source: Source) -> bool:
     parent = source.parent(call) if call is not None else None
     if isinstance(parent, ast.Attribute):
         return parent.attr in _PROPERTIES
+    if isinstance(parent, ast.Assign) and isinstance(parent.targets[0], ast.Name):
+        name = parent.targets[0].id
+        read = (n for n in source.nodes(ast.Attribute) if isinstance(n.value, ast.Name) and n.value.id == name)
+        return any(n.attr in _PROPERTIES for n in read)
     return isinstance(parent, ast.Compare | ast.Subscript) or (
         isinstance(parent, ast.Assign) and isinstance(parent.targets[0], ast.Tuple)
     )

@@ -39,6 +39,8 @@ def plain(node: ast.AST, source: Source) -> Iterator[Finding]:
             yield Finding(alias, "safe", _ANYWHERE)
         elif package_of(alias.name):
             yield from _module(node, alias, source)
+        elif _is_compiled(alias.name, source):
+            yield _compiled(node if len(node.names) == 1 else alias, alias.name, source)
 
 
 @rule(ast.ImportFrom)
@@ -76,6 +78,8 @@ def _from_package(node: ast.ImportFrom, module: str, source: Source) -> Iterator
     inner = [f"{module}.{a.name}" for a in node.names]
     package = next((p for p in map(package_of, [*inner, module]) if p), None)
     if package is None:
+        if _is_compiled(module, source):
+            yield _compiled(node, module, source)
         return
     start = source.data.find(module.encode(), source.start(node), source.end(node))
     known = substitute_names(module)
@@ -129,7 +133,21 @@ def _outside(alias: ast.alias, source: Source) -> bool:
     return any(id(n) not in inside for n in _uses(alias.name.split(".")[0], source))
 
 
+def _is_compiled(module: str, source: Source) -> bool:
+    """Whether a module that is no file of the project says in its name that it is built from CUDA sources."""
+    return "." not in module and "cuda" in module.lower() and source.project.modules.find(module) is None
+
+
+def _compiled(node: ast.AST, module: str, source: Source) -> Finding:
+    if is_guarded(node, source):
+        return Finding(node, "safe", f"guarded: without {module}, which is built for CUDA, the program goes on")
+    step = "build it for the chip, or call what computes the same in PyTorch where the device is not CUDA"
+    return Finding(node, "needs-you", f"{module} is built from CUDA sources, by its name: {step}")
+
+
 def _substituted(node: ast.AST, module: str, source: Source, edit: Edit) -> Finding:
+    if source.target.audit:  # nothing is rewritten, and the vendor may not have the package
+        return _left(node, package_of(module) or module, [], source)
     edits = [edit, *_fewer_results(source)] if module == "flash_attn.bert_padding" else [edit]
     reason = "the added module hands out the package on CUDA and the same in plain PyTorch elsewhere"
     adds = substitute(module, table().substitutes[module], source)
@@ -153,10 +171,16 @@ def _fewer_results(source: Source) -> Iterator[Edit]:
 def _left(node: ast.AST, package: str, lacks: list[str], source: Source) -> Finding:
     """What is not rewritten: a person's, or nobody's where the program goes on without it."""
     row = table().packages[package]
-    vendors = source.target.chip.platform.modules.get(package, "")
+    chip = source.target.chip
+    vendors = chip.platform.modules.get(package, "")
     if is_guarded(node, source):
         return Finding(node, "safe", f"guarded: without {package} ({row.what}) the program goes its other way")
     missing = [n for n in lacks if n != "(nothing)"]
     named = f"; the substitute lacks {', '.join(missing)}" if missing else ""
     step = f"the vendor has {vendors} for it; or {row.next}" if vendors else row.next
+    if source.target.audit and vendors == package.partition(".")[0]:
+        return Finding(node, "safe", f"the vendor has its own {vendors} ({chip.platform.source})")
+    if source.target.audit and not vendors:
+        doubt = f"no source says that {chip.title} has it, though its PyTorch device is 'cuda'"
+        step = f"{doubt}: ask the vendor; or {row.next}"
     return Finding(node, "needs-you", f"{package} is {row.what}{named}: {step} ({row.source})")

@@ -43,10 +43,17 @@ def kernel(node: ast.AST, source: Source) -> Iterator[Finding]:
         called=sites,
     )
     package = "Triton" if (source.resolve(decorator) or "").startswith("triton") else "numba.cuda"
+    if package == "Triton" and _runs_triton(source):
+        yield Finding(decorator, "safe", f"{source.target.chip.title} has Triton itself: compare the kernel's results")
+        return
     reason = f"{package} kernel {signature}, {called}: {_write(node.name)}"
     for other in (d for d in decorators if d is not decorator and (source.resolve(d) or "").startswith("triton.")):
         yield Finding(other, "needs-you", f"tunes the kernel {node.name}: it goes when the kernel does")
     yield Finding(decorator, "needs-you", reason, adds=stubs.beside(node.name, text, source))
+
+
+def _runs_triton(source: Source) -> bool:
+    return source.target.chip.platform.modules.get("triton") == "triton"
 
 
 def _write(name: str) -> str:
@@ -79,7 +86,7 @@ def call(node: ast.AST, source: Source) -> Iterator[Finding]:
 
 def _launch(function: ast.Subscript, source: Source) -> Iterator[Finding]:
     last = function.value.attr if isinstance(function.value, ast.Attribute) else getattr(function.value, "id", "")
-    if last and last in source.around.sites:
+    if last and last in source.around.sites and not _runs_triton(source):
         reason = f"launches the kernel {last}: call {last}_reference where the device is not CUDA"
         yield Finding(function, "needs-you", reason)
 

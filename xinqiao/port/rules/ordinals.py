@@ -27,7 +27,8 @@ def argument(node: ast.AST, source: Source) -> Iterator[Finding]:
     first = node.args[:1] if is_to or name in _FUNCTIONS else []
     for value in [*first, *(k.value for k in node.keywords if k.arg == "device")]:
         if _is_index(value):
-            yield Finding(value, "safe", _REASON)
+            whole = is_to and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name)
+            yield Finding(node if whole else value, "safe", _REASON)
 
 
 @rule(ast.keyword)
