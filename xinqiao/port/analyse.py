@@ -30,7 +30,7 @@ from xinqiao.port.source import parse
 from xinqiao.port.spread import spread
 from xinqiao.port.surroundings import Surroundings, look_around
 from xinqiao.port.target import Target
-from xinqiao.port.words import WORTH_KNOWING, WORTH_PARSING
+from xinqiao.port.words import is_worth_knowing, is_worth_parsing
 from xinqiao.record.schema import Occurrence, PortRecord
 
 GENERATED = (
@@ -91,11 +91,11 @@ def analyse(project: Path, target: Target) -> Result:
     files = list(_files(project))
     python = [f for f in files if f.path.endswith(".py") and f.data is not None]
     size = sum(len(f.data or b"") for f in python)
-    telling = [f for f in python if WORTH_KNOWING.search(f.data or b"")]
+    telling = [f for f in python if is_worth_knowing(f.data or b"")]
     known = together(f for f in spread(partial(_facts, target), telling, size) if f is not None)
     around = look_around((f.path, f.data) for f in files if f.data is not None)
     launching = {site.rpartition(":")[0] for sites in around.sites.values() for site in sites}
-    bound = [f for f in python if f.path in launching or WORTH_PARSING.search(f.data or b"")]
+    bound = [f for f in python if f.path in launching or is_worth_parsing(f.data or b"")]
     bound = [f for f in bound if not (f.data or b"").startswith(GENERATED)]
     ported = spread(partial(_ported, known, around, target), bound, size) + list(_others(files, around, target))
     ported += _added(ported, {f.path for f in files})

@@ -17,10 +17,23 @@ _OTHERS = (  # that rules look at, with no CUDA word in them
     rb"|pin_memory|float64|\bc?double\b|complex(?:32|64|128)|dtype=float\b|view_as_complex|\bpolar\b|\bi?r?fft|\bi?stft"
     rb"|float[48]_|\buint(?:16|32|64)|torch\.compile|torch\.jit\.fuser|float32_matmul|torch\.device\(\d|\.to\(\d|gputil"
 )
-WORTH_PARSING = re.compile(rb"(?i)" + BOUND.pattern.encode() + _OTHERS + rb"|" + _MORE + packages.words().pattern)
-# Of a file without any of these nothing flows on.
-WORTH_KNOWING = re.compile(rb"(?i)torch|device|backend|" + WORTH_PARSING.pattern.removeprefix(b"(?i)"))
+# Case-sensitive patterns over text in lower case take a third of the time of patterns that ignore the case.
+_WORTH_PARSING = BOUND.pattern.encode() + _OTHERS + rb"|" + _MORE + packages.words().pattern.lower()
+_PARSED = re.compile(_WORTH_PARSING)
+_KNOWN = re.compile(rb"torch|device|backend|" + _WORTH_PARSING)
 DEVICE_STRING = re.compile(r"cuda(:[^\\\s\"']*)?\Z")
+
+
+def is_worth_parsing(data: bytes) -> bool:
+    """Whether a file may hold a CUDA-bound place."""
+    low = data.lower()
+    return b"cuda" in low or _PARSED.search(low) is not None
+
+
+def is_worth_knowing(data: bytes) -> bool:
+    """Whether something that other files hand on may flow through a file."""
+    low = data.lower()
+    return b"torch" in low or b"device" in low or _KNOWN.search(low) is not None
 
 
 def is_text(value: str) -> bool:

@@ -24,7 +24,7 @@ from xinqiao.port.files.commands import Site, places
 from xinqiao.port.files.text import NotReadable, Place, Text
 from xinqiao.port.source import Edit, parse
 from xinqiao.port.target import Target
-from xinqiao.port.words import WORTH_PARSING, is_bound
+from xinqiao.port.words import is_bound, is_worth_parsing
 from xinqiao.record.schema import Verdict
 
 _COOKIE = re.compile(r"coding(?=[:=])")
@@ -79,7 +79,7 @@ def find(text: Text) -> Iterator[Place]:
 
 
 def _python(program: Program, text: Text) -> Iterator[Place]:
-    if not WORTH_PARSING.search(program.text.encode()):
+    if not is_worth_parsing(program.text.encode()):
         return
     hidden = program.text.splitlines(keepends=True)
     hidden[:2] = [_COOKIE.sub("c0ding", line) if line.lstrip().startswith("#") else line for line in hidden[:2]]
