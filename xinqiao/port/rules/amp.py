@@ -13,29 +13,20 @@ Source: PyTorch 2.13, torch/cuda/amp/autocast_mode.py, torch/amp/autocast_mode.p
 import ast
 from collections.abc import Iterator
 
+from xinqiao.port.amp_uses import PARTS, has_values, is_alias, is_decorator, is_value, part_of
 from xinqiao.port.dialect import ACCELERATOR, device, torch_name
 from xinqiao.port.rule import Finding, replace, rule
 from xinqiao.port.source import Edit, Source
 
-_OLD = ("torch.cuda.amp", "torch.cuda.amp.autocast_mode", "torch.cuda.amp.grad_scaler", "torch.cuda.amp.common")
 _POSITIONS = ("enabled", "dtype", "cache_enabled")  # of torch.cuda.amp.autocast
-_PARTS = ("autocast", "GradScaler", "custom_fwd", "custom_bwd")
 _REASON = "torch.amp has it for every device"
-
-
-def _part(name: str | None) -> str | None:
-    """'autocast' for any of the names that torch.cuda.amp.autocast goes by."""
-    if name is None or not name.startswith("torch.cuda.amp"):
-        return None
-    module, _, part = name.rpartition(".")
-    return part if module in _OLD else None
 
 
 @rule(ast.Call)
 def call(node: ast.AST, source: Source) -> Iterator[Finding]:
     assert isinstance(node, ast.Call)
-    part = _part(source.resolve(node.func))
-    if part not in _PARTS:
+    part = part_of(source.resolve(node.func))
+    if part not in PARTS:
         return
     if any(isinstance(a, ast.Starred) for a in node.args):
         yield Finding(node, "needs-you", f"write torch.amp.{part}(ACCELERATOR, ...) with the same arguments")
@@ -56,7 +47,7 @@ def call(node: ast.AST, source: Source) -> Iterator[Finding]:
 
 
 def _name(function: ast.AST, part: str, source: Source) -> Iterator[Edit]:
-    if isinstance(function, ast.Attribute):
+    if isinstance(function, ast.Attribute) or has_values(source):  # the name itself still is torch.cuda.amp's
         yield replace(source, function, f"{torch_name(source)}.amp.{part}")
 
 
@@ -71,24 +62,14 @@ def other(node: ast.AST, source: Source) -> Iterator[Finding]:
     if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
         return
     name = source.resolve(node)
-    part = _part(name)
-    if part in ("custom_fwd", "custom_bwd") and _is_decorator(node, parent):
+    part = part_of(name)
+    if part in ("custom_fwd", "custom_bwd") and is_decorator(node, parent):
         called = Edit(source.end(node), source.end(node), f"(device_type={device(source)})")
         edits = (*_name(node, part, source), called)
         yield Finding(node, "rewritten", _REASON, edits, (ACCELERATOR, "torch"))
-    elif _is_alias(node, parent) and (part in _PARTS or name == "torch.cuda.amp"):
+    elif is_alias(node, parent) and (part in PARTS or name == "torch.cuda.amp"):
         text = f"{torch_name(source)}.amp.{part}" if part else f"{torch_name(source)}.amp"
         reason = "torch.amp has it for every device; its calls are rewritten where they stand"
         yield Finding(node, "rewritten", reason, (replace(source, node, text),), ("torch",))
-    elif name is not None and name.startswith("torch.cuda.amp"):
+    elif is_value(node, source):
         yield Finding(node, "needs-you", "use torch.amp, whose functions take the device's name first")
-
-
-def _is_alias(node: ast.AST, parent: ast.AST | None) -> bool:
-    """Whether it is `name = torch.cuda.amp.autocast`: calls of that name are known as calls of autocast."""
-    simple = isinstance(parent, ast.Assign) and len(parent.targets) == 1 and isinstance(parent.targets[0], ast.Name)
-    return simple and isinstance(node, ast.Attribute)
-
-
-def _is_decorator(node: ast.AST, parent: ast.AST | None) -> bool:
-    return isinstance(parent, ast.FunctionDef | ast.AsyncFunctionDef) and node in parent.decorator_list

@@ -18,6 +18,7 @@ import ast
 from collections.abc import Iterator
 
 from xinqiao.port.additions import FOLDER, home, substitute, wrapper_name
+from xinqiao.port.amp_uses import has_values
 from xinqiao.port.guards import is_guarded
 from xinqiao.port.packages import package_of, substitute_names, table
 from xinqiao.port.rule import Finding, replace, rule
@@ -32,7 +33,7 @@ _EVERY_DEVICE = "torch.amp has it for every device"
 def plain(node: ast.AST, source: Source) -> Iterator[Finding]:
     assert isinstance(node, ast.Import)
     for alias in node.names:
-        if alias.name.startswith("torch.cuda.amp") and alias.asname:
+        if alias.name.startswith("torch.cuda.amp") and alias.asname and not has_values(source):
             text = source.text(node).replace(alias.name, "torch.amp", 1)
             yield Finding(node, "rewritten", _EVERY_DEVICE, (replace(source, node, text),))
         elif alias.name.startswith(("torch.cuda", "torch.backends.cud")):
@@ -49,7 +50,9 @@ def names(node: ast.AST, source: Source) -> Iterator[Finding]:
     module = node.module or ""
     if node.level:
         return
-    if module in _AMP:
+    if module in _AMP and has_values(source):
+        yield Finding(node, "safe", "it can be imported everywhere; what uses the name as a value needs you")
+    elif module in _AMP:
         start = source.data.index(module.encode(), source.start(node))
         yield Finding(node, "rewritten", _EVERY_DEVICE, (Edit(start, start + len(module), "torch.amp"),))
     elif module.startswith("torch.cuda") or (module == "torch" and any(a.name == "cuda" for a in node.names)):
@@ -64,7 +67,7 @@ def names(node: ast.AST, source: Source) -> Iterator[Finding]:
 
 def _from_cuda(node: ast.ImportFrom, module: str, source: Source) -> Iterator[Finding]:
     names = [a.name for a in node.names]
-    if module != "torch.cuda" or "amp" not in names:
+    if module != "torch.cuda" or "amp" not in names or has_values(source):
         yield Finding(node, "safe", _ANYWHERE)
     elif len(names) > 1:
         yield Finding(node, "needs-you", "import amp from torch instead: its functions take the device's name first")
