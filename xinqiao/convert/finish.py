@@ -1,0 +1,70 @@
+"""What lies around the shards: other files, configuration, index and, last of all, the manifest."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from xinqiao.convert.files import write_whole
+from xinqiao.convert.layouts import LAYOUTS, config, extra_files
+from xinqiao.convert.manifest import NAME, Converted, Manifest, SourceFile, encode
+from xinqiao.convert.plan import Plan
+from xinqiao.convert.source import Checkpoint
+
+INDEX = "model.safetensors.index.json"
+CONFIG = "config.json"
+
+
+def write_rest(
+    checkpoint: Checkpoint,
+    plan: Plan,
+    source: Mapping[str, SourceFile],
+    key: str,
+    rows: Sequence[Converted],
+    out: Path,
+) -> None:
+    """Write every file of the result that is no shard; the manifest tells that all is there."""
+    files = rest(checkpoint, plan, rows)
+    for name, data in files.items():
+        write_whole(out / name, data)
+    manifest = Manifest(
+        plan=key,
+        layout=plan.request.layout,
+        rule=plan.request.rule,
+        source=dict(source),
+        weights=list(rows),
+        files={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+    )
+    write_whole(out / NAME, encode(manifest))
+
+
+def rest(checkpoint: Checkpoint, plan: Plan, rows: Sequence[Converted]) -> dict[str, bytes]:
+    """Name → content, in the order in which they are written: configuration and index last."""
+    layout = LAYOUTS[plan.request.layout]
+    files = {path.name: path.read_bytes() for path in checkpoint.others}
+    files |= checkpoint.texts
+    quantised = [module(job.weight.name) for job in plan.jobs if job.layout and LAYOUTS[job.layout].scale]
+    kept = [
+        module(job.weight.name)
+        for job in plan.jobs
+        if len(job.weight.shape) >= 2 and not (job.layout and LAYOUTS[job.layout].scale)
+    ]
+    files |= extra_files(layout, checkpoint.config, rows)
+    if checkpoint.config:
+        files[CONFIG] = encode(config(layout, checkpoint.config, quantised, kept))
+    if len(plan.shards) > 1:
+        files[INDEX] = encode(index(rows))
+    return files
+
+
+def index(rows: Iterable[Converted]) -> dict[str, object]:
+    """What model.safetensors.index.json says: the shard of every tensor."""
+    parts = sorted((part for row in rows for part in row.parts), key=lambda part: part.name)
+    return {
+        "metadata": {"total_size": sum(part.nbytes for part in parts)},
+        "weight_map": {part.name: part.shard for part in parts},
+    }
+
+
+def module(name: str) -> str:
+    """The module of a weight: its name without '.weight'."""
+    return name.removesuffix(".weight")

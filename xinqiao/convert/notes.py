@@ -1,0 +1,34 @@
+"""What a user should know of one converted weight, in a sentence."""
+
+from math import inf
+
+from xinqiao.convert.layouts import LAYOUTS
+from xinqiao.convert.layouts.reading import Weight
+from xinqiao.convert.plan import Job
+
+
+def source_words(weight: Weight) -> str:
+    """'bf16', or 'e4m3fn 128x128 f32': element, block and encoding of the scales."""
+    if weight.scales is None:
+        return weight.element
+    rows, columns = weight.block
+    return f"{weight.element} {rows or 'all'}x{columns or 'all'} {weight.scale_encoding}"
+
+
+def note(job: Job, how: str, sqnr_db: float) -> str:
+    """Empty where the conversion is the best that this source allows.
+
+    A quantised source that is quantised again loses up to 3 dB against the same format made from the original
+    weights, and it can always be kept: in its own blocks, or as bf16.
+    """
+    weight = job.weight
+    if how != "converted" or sqnr_db == inf or not weight.quantised or not LAYOUTS[job.layout].scale:
+        return ""
+    better = [name for name, layout in LAYOUTS.items() if _loses_nothing(weight, name, layout.scale)]
+    advice = f"{better[0]} would keep its codes" if better else "bf16 would be nearer"
+    return f"quantised a second time, {sqnr_db:.1f} dB; {advice}, and the original weights would lose less"
+
+
+def _loses_nothing(weight: Weight, name: str, scale: str | None) -> bool:
+    layout = LAYOUTS[name]
+    return scale == "f32" and layout.element == weight.element and layout.block == weight.block

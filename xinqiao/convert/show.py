@@ -1,0 +1,70 @@
+"""A plan, a conversion and a check, for people."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from xinqiao.convert.manifest import Converted, Manifest
+from xinqiao.convert.plan import AS_IT_WAS
+from xinqiao.convert.run import Conversion
+from xinqiao.convert.verify import Verification
+
+MANY = 20  # findings or notes that are printed one by one
+
+
+def plan_text(conversion: Conversion) -> str:
+    """What would be written: formats, why, sizes, shards, the disk that it takes."""
+    plan = conversion.plan
+    groups: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+    for job in plan.jobs:
+        old = job.weight.codes.nbytes + (job.weight.scales.nbytes if job.weight.scales else 0)
+        group = groups[job.layout or AS_IT_WAS, job.reason]
+        group[0], group[1], group[2] = group[0] + 1, group[1] + old, group[2] + job.nbytes
+    lines = [
+        f"{count:6} weights  {old / 1e9:9.3f} → {new / 1e9:9.3f} GB  {layout}: {reason}"
+        for (layout, reason), (count, old, new) in sorted(groups.items(), key=lambda item: -item[1][2])
+    ]
+    lines.append(
+        f"{plan.nbytes / 1e9:.3f} GB in {len(plan.shards)} shard(s); {conversion.bytes_to_write / 1e9:.3f} GB to write"
+    )
+    return "\n".join(lines)
+
+
+def summary(manifest: Manifest) -> str:
+    """How each format came out: how many weights, exact or how far off, and what is worth knowing."""
+    groups: dict[str, list[Converted]] = defaultdict(list)
+    for row in manifest.weights:
+        groups[row.format].append(row)
+    return "\n".join([*(_group(name, rows) for name, rows in groups.items()), *_notes(manifest.weights)])
+
+
+def _group(name: str, rows: list[Converted]) -> str:
+    exact = [row for row in rows if row.exact]
+    distances = [row.distance for row in rows if row.distance and row.distance.sqnr_db is not None]
+    words = f"{len(rows):6} weights  {name}: "
+    if len(exact) == len(rows):
+        return words + ("exact" if name != AS_IT_WAS else "copied")
+    db = sorted(d.sqnr_db for d in distances if d.sqnr_db is not None)
+    words += f"{len(exact)} exact, " if exact else ""
+    words += f"{db[len(db) // 2]:.1f} dB in the middle, {db[0]:.1f} dB at worst"
+    for key in ("saturated", "underflowed", "nonfinite"):
+        if total := sum(getattr(d, key) for d in distances):
+            words += f", {total} values {key}"
+    return words
+
+
+def _notes(rows: list[Converted]) -> Iterator[str]:
+    noted = [row for row in rows if row.note]
+    for row in noted[:MANY]:
+        yield f"{row.name}: {row.note}"
+    if len(noted) > MANY:
+        yield f"and {len(noted) - MANY} more weights with such a note; see the manifest"
+
+
+def verification_text(found: Verification) -> str:
+    """One line for each finding, or one that says what was checked."""
+    if not found.findings:
+        return f"{found.tensors} tensors, {found.nbytes / 1e9:.3f} GB: all as written, checked against {found.against}"
+    lines = [f"{finding.where}: {finding.what}" for finding in found.findings[:MANY]]
+    if len(found.findings) > MANY:
+        lines.append(f"and {len(found.findings) - MANY} more")
+    return "\n".join(lines)
