@@ -256,7 +256,7 @@ def convert(model: Path, to: str | None, chip: str | None, out: Path, form: str,
         special[pattern] = name
     request = converts.Request(layout=to, rule=how.pop("rule"), keep=how.pop("keep"), special=special)
     if how.pop("dry_run"):
-        with converts.plan(model, request, out, allow_pickle=how["allow_pickle"]) as conversion:
+        with converts.planned(model, request, out, allow_pickle=how["allow_pickle"]) as conversion:
             click.echo(show.plan_text(conversion))
         return
     manifest = converts.convert(model, request, out, **how)
