@@ -3,7 +3,6 @@
 import os
 import socket
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,7 +71,7 @@ def convert_on_ray(conversion: Conversion, model: Path, address: str, *, threads
                 task.remote(model, conversion.plan.request, conversion.out, s.name, threads): s
                 for s in conversion.unfinished
             }
-            waiting: Sequence[object] = list(sizes)
+            waiting = list(sizes)
             while waiting:
                 done, waiting = ray.wait(waiting)
                 ray.get(done)
