@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
-from xinqiao.convert.layouts import LAYOUTS
 
 from tests.convert.models import FACTOR, deepseek, deepseek_weights, llama, spread_over
 from tests.convert.running import digests
 from xinqiao.convert import Request, convert, planned, verify
+from xinqiao.convert.layouts import LAYOUTS
 from xinqiao.errors import InputError
 
 O_PROJ = "model.layers.0.self_attn.o_proj.weight"

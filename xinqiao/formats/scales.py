@@ -70,8 +70,8 @@ def load(stored: Tensor, encoding: str) -> Tensor:
 def pack_int32(codes: Tensor) -> Tensor:
     """Scale bytes [mn, k] as DeepGEMM's SM100 kernels take them: int32 [mn, ceil(k / 4)], four along k in a word.
 
-    The first byte is the lowest. Strides are those that TMA wants: mn is the fast dimension, and each column begins at a
-    multiple of 16 bytes. Source: DeepGEMM csrc/utils/layout.hpp.
+    The first byte is the lowest. Strides are those that TMA wants: mn is the fast dimension, and each column begins at
+    a multiple of 16 bytes. Source: DeepGEMM csrc/utils/layout.hpp.
     """
     rows, columns = codes.shape
     words, aligned = -(-columns // 4), -(-rows // 4) * 4
