@@ -142,7 +142,7 @@ def worst(manifest: Manifest) -> str:
 def table(rows: dict[str, list[tuple[float, float, float]]], facts: dict[str, tuple[int, str]]) -> str:
     base = torch.tensor([loss for loss, _, _ in rows["bf16"]])
     lines = [
-        "| format | rule | computes with | MB | weights, dB | perplexity | against bf16 | KL, 1e-3 | same first choice |",
+        "| format | rule | computes with | MB | weights, dB | perplexity | against bf16 | KL, 1e-3 | same top |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for key, scores in rows.items():

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from xinqiao.convert.source import llama
 from xinqiao.convert.source.entry import Checkpoint, Entry
-from xinqiao.convert.source.folder import open_folder
+from xinqiao.convert.source.folder import beside, open_folder
 from xinqiao.convert.source.gguf import read_gguf
+from xinqiao.convert.source.pickles import open_pickles, pickle_files
 from xinqiao.convert.source.safetensors import read_header
 from xinqiao.convert.source.tokenizer import tokenizer_files
 from xinqiao.errors import InputError
@@ -18,15 +19,23 @@ def open_checkpoint(path: Path, *, allow_pickle: bool, scratch: Path | None) -> 
 
     InputError says what is wrong with it.
     """
-    if path.is_dir():
-        return open_folder(path)
     if not path.exists():
         raise InputError(f"{path}: no such folder or file")
+    if path.is_dir() and (any(path.glob("*.safetensors")) or not pickle_files(path)):
+        return open_folder(path)
     if path.suffix == ".gguf":
         return open_gguf(path)
     if path.suffix == ".safetensors":
         return Checkpoint(path, "safetensors", {entry.name: entry for entry in read_header(path)}, {})
-    raise InputError(f"{path}: neither a folder nor a .safetensors or .gguf file")
+    files = pickle_files(path)
+    if not files:
+        raise InputError(f"{path}: neither a folder nor a .safetensors, .gguf or .bin file")
+    if not allow_pickle or scratch is None:
+        raise InputError(
+            f"{files[0]}: such a file can run code when it is read; --allow-pickle reads only its tensors, "
+            "in a process of its own"
+        )
+    return beside(open_pickles(path, files, scratch))
 
 
 def open_gguf(path: Path) -> Checkpoint:
