@@ -217,6 +217,74 @@ def prove(script: Path | None, arguments: tuple[str, ...], ranks: int, form: str
 
 
 @main.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--to", metavar="FORMAT", help="bf16, fp16, fp8-block, fp8-ue8m0, mxfp8, int8-channel, ...")
+@click.option("--chip", metavar="NAME", help="Instead of --to: the best format that this chip multiplies natively.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Where the result goes.")
+@click.option("--keep", multiple=True, metavar="PATTERN", help="Weights that stay in full precision: '*.o_proj.*'.")
+@click.option("--format-for", multiple=True, metavar="PATTERN=FORMAT", help="Another format for these weights.")
+@click.option(
+    "--rule", type=click.Choice(["ceil", "floor", "even", "nearest"]), default="ceil", help="For power-of-two scales."
+)
+@click.option("--dry-run", is_flag=True, help="Print the plan, its sizes and the disk that it takes; write nothing.")
+@click.option("--allow-pickle", is_flag=True, help="Also read PyTorch's .bin files, in a process of their own.")
+@click.option("--ray", metavar="ADDRESS", help="Spread the shards over a Ray cluster; 'local' starts one here.")
+@_format
+def convert(model: Path, to: str | None, chip: str | None, out: Path, form: str, **how: Any) -> None:
+    """Put the checkpoint MODEL into another number format: exactly, or with the error of every weight stated.
+
+    MODEL is a folder of safetensors files in Hugging Face's layout, a .gguf file, or with --allow-pickle PyTorch's .bin
+    files. Killed, the same command goes on where it was. Exit code 0, also where a format loses precision.
+    """
+    import xinqiao.convert as converts
+    from xinqiao.chips import catalog
+    from xinqiao.convert import show
+    from xinqiao.convert.choose import choose
+
+    if (to is None) == (chip is None):
+        raise InputError("say either the format, --to FORMAT, or the chip, --chip NAME")
+    if chip is not None:
+        to, reason = choose(catalog.load(chip))
+        click.echo(f"{to}: {reason}", err=True)
+    assert to is not None
+    special = {}
+    for pair in how.pop("format_for"):
+        pattern, equals, name = pair.rpartition("=")
+        if not equals:
+            raise InputError(f"--format-for {pair}: write PATTERN=FORMAT")
+        special[pattern] = name
+    request = converts.Request(layout=to, rule=how.pop("rule"), keep=how.pop("keep"), special=special)
+    if how.pop("dry_run"):
+        with converts.planned(model, request, out, allow_pickle=how["allow_pickle"]) as conversion:
+            click.echo(show.plan_text(conversion))
+        return
+    manifest = converts.convert(model, request, out, **how)
+    if manifest is None:
+        return
+    if form == "json":
+        _print_json(manifest)
+    else:
+        click.echo(show.summary(manifest))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--source", type=click.Path(path_type=Path), metavar="MODEL", help="Also compare every value with it.")
+@_format
+def verify(folder: Path, source: Path | None, form: str) -> None:
+    """Read the converted checkpoint FOLDER again: every byte against its manifest. Exit code 1 on findings."""
+    import xinqiao.convert as converts
+    from xinqiao.convert.show import verification_text
+
+    found = converts.verify(folder, source)
+    if form == "json":
+        _print_json(found)
+    else:
+        click.echo(verification_text(found))
+    sys.exit(FINDINGS if found.findings else 0)
+
+
+@main.command()
 @click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="PAGE.html")
 @click.option("--lang", type=click.Choice(["en", "zh"]), help="Default: from the locale.")

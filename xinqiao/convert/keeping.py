@@ -2,7 +2,7 @@
 
 from array import array
 
-from xinqiao.convert.kernels import kernels
+from xinqiao.convert.kernels import Matrix, compare, recode
 from xinqiao.convert.layouts import Layout
 from xinqiao.convert.reader import Grid, Panel, Reader
 
@@ -44,8 +44,9 @@ def same_scales(reader: Reader, block: tuple[int, int], panel: Panel) -> bytearr
     corners = array("f")
     for row in range(0, old.span(panel)[1], rows or old.rows):
         corners.extend(values[row * old.columns : (row + 1) * old.columns][:: columns or old.columns])
-    again = _spread(corners, (rows, columns), old.span(panel)[1], old.columns)
-    return bytearray(corners.tobytes()) if again == scales else None
+    found = bytearray(corners.tobytes())
+    again = _spread(found, (rows, columns), old.span(panel)[1], old.columns)
+    return found if again == scales else None
 
 
 def _within(fine: Grid, coarse: Grid, reader: Reader) -> bool:
@@ -61,12 +62,11 @@ def _ratio(coarse: Grid, fine: Grid, reader: Reader) -> tuple[int, int]:
     return rows, columns
 
 
-def _spread(scales: bytearray | array[float], block: tuple[int, int], rows: int, columns: int) -> bytearray:
+def _spread(scales: bytearray, block: tuple[int, int], rows: int, columns: int) -> bytearray:
     """Each scale for every finer block inside its own: 1 times the scale, `rows` by `columns`."""
-    kernel = kernels()
     found = bytearray(4 * rows * columns)
-    ones = kernel.Matrix("int8", b"\1" * (rows * columns), memoryview(scales).cast("B"), block)
-    kernel.convert(ones, kernel.Matrix("f32", found), rows, columns, None, "", None)
+    ones = Matrix("int8", b"\1" * (rows * columns), scales, block)
+    recode(ones, Matrix("f32", found), rows, columns)
     return found
 
 
@@ -87,20 +87,20 @@ def _storable(scales: bytearray, layout: Layout, mantissas: set[int]) -> bool:
 
 def _survives(scales: bytearray, encoding: str) -> bool:
     count = len(scales) // 4
-    kernel = kernels()
-    errors = kernel.Errors()
-    there = bytearray(4 * count)
-    kernel.convert(kernel.Matrix("f32", scales), kernel.Matrix(encoding, there), 1, count, None, "", errors)
+    stored = Matrix(encoding, _stored(scales, encoding))
+    errors = compare(Matrix("f32", scales), stored, 1, count)
     return not errors.different and not errors.nonfinite
 
 
 def stored_scales(scales: bytearray, layout: Layout) -> bytearray:
     """fp32 scales in the layout's scale dtype."""
-    encoding = ENCODING[layout.scale_dtype]
+    return _stored(scales, ENCODING[layout.scale_dtype])
+
+
+def _stored(scales: bytearray, encoding: str) -> bytearray:
     if encoding == "f32":
         return scales
     count = len(scales) // 4
-    kernel = kernels()
     found = bytearray(count * (2 if encoding == "bf16" else 1))
-    kernel.convert(kernel.Matrix("f32", scales), kernel.Matrix(encoding, found), 1, count, None, "", None)
+    recode(Matrix("f32", scales), Matrix(encoding, found), 1, count)
     return found

@@ -3,66 +3,33 @@
 import sys
 from functools import cache
 from importlib import import_module
-from typing import Protocol, cast
+from types import ModuleType
 
 from xinqiao.errors import InputError
+from xinqiao.native import codec
+from xinqiao.native.codec import Buffer, Errors, Matrix
 
-Buffer = bytes | bytearray | memoryview
-
-
-class Errors(Protocol):
-    """How far the second of two matrices is from the first, added up over calls; see native/codec.py."""
-
-    count: int
-    different: int
-    saturated: int
-    underflowed: int
-    nonfinite: int
-    signal: float
-    noise: float
-    largest: float
-
-
-class Matrix(Protocol):
-    """Rows of codes, and the scales of their blocks."""
-
-
-class Kernels(Protocol):
-    """What native/codec.py and formats/panel.py both are."""
-
-    def Errors(self) -> Errors: ...
-
-    def Matrix(
-        self,
-        element: str,
-        codes: Buffer,
-        scales: Buffer | None = None,
-        block: tuple[int, int] = (0, 0),
-        stride: int = 0,
-    ) -> Matrix: ...
-
-    def convert(
-        self,
-        source: Matrix,
-        target: Matrix,
-        rows: int,
-        columns: int,
-        scale: str | None,
-        rule: str,
-        errors: Errors | None,
-    ) -> None: ...
-
-    def compare(self, a: Matrix, b: Matrix, rows: int, columns: int, errors: Errors) -> None: ...
+__all__ = ["Buffer", "Errors", "Matrix", "compare", "kernels", "recode"]
 
 
 @cache
-def kernels() -> Kernels:
+def kernels() -> ModuleType:
     """The compiled kernels; the reference, many times slower, where there is no C++ compiler (said once)."""
-    from xinqiao.native import codec
-
     try:
         codec.level()
     except InputError as error:
         print(f"xinqiao: {error}; going on with the reference, which is many times slower", file=sys.stderr)
-        return cast(Kernels, import_module("xinqiao.formats.panel"))
-    return cast(Kernels, codec)
+        return import_module("xinqiao.formats.panel")
+    return codec
+
+
+def recode(source: Matrix, target: Matrix, rows: int, columns: int) -> None:
+    """Write `source`'s values as `target`'s codes, which have no scales of their own."""
+    kernels().convert(source, target, rows, columns, None, "", None)
+
+
+def compare(a: Matrix, b: Matrix, rows: int, columns: int) -> Errors:
+    """What `b`'s values differ by from `a`'s."""
+    errors = Errors()
+    kernels().compare(a, b, rows, columns, errors)
+    return errors

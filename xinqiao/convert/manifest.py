@@ -69,7 +69,11 @@ class SourceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """All of a converted checkpoint. plan: equal for the same request of the same source. files: SHA-256 of the others."""
+    """All of a converted checkpoint.
+
+    plan   equal for the same request of the same source
+    files  SHA-256 of every file that is no shard
+    """
 
     schema: int = SCHEMA
     kind: str = "checkpoint"

@@ -26,7 +26,10 @@ def note(job: Job, how: str, sqnr_db: float) -> str:
         return ""
     better = [name for name, layout in LAYOUTS.items() if _loses_nothing(weight, name, layout.scale)]
     advice = f"{better[0]} would keep its codes" if better else "bf16 would be nearer"
-    return f"quantised a second time, {sqnr_db:.1f} dB; {advice}, and the original weights would lose less"
+    return (
+        f"quantised a second time: {sqnr_db:.1f} dB from this source, which had lost as much already; {advice}, "
+        "and the original weights would lose 3 dB less"
+    )
 
 
 def _loses_nothing(weight: Weight, name: str, scale: str | None) -> bool:

@@ -12,8 +12,8 @@ from xinqiao.convert.layouts.reading import Weight, pair
 from xinqiao.convert.layouts.select import which
 from xinqiao.convert.reader import Grid
 from xinqiao.convert.source import Checkpoint
-from xinqiao.convert.transcode import row_bytes
 from xinqiao.errors import InputError, nearest
+from xinqiao.native.codec import row_bytes
 
 SHARD = 5_000_000_000  # bytes of tensors at which a new shard begins, as Hugging Face's writers do
 RULES = ("ceil", "floor", "even", "nearest")

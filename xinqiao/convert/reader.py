@@ -5,7 +5,7 @@ from math import lcm
 from typing import NamedTuple
 
 from xinqiao.convert.files import Maps
-from xinqiao.convert.kernels import Buffer, Matrix, kernels
+from xinqiao.convert.kernels import Buffer, Matrix, recode
 from xinqiao.convert.layouts.reading import Weight
 from xinqiao.convert.source.entry import Entry
 
@@ -64,7 +64,7 @@ class Reader:
     def matrix(self, panel: Panel) -> Matrix:
         """The panel, for the kernels."""
         weight = self.weight
-        return kernels().Matrix(weight.element, self.codes(panel), self.scales(panel), weight.block)
+        return Matrix(weight.element, self.codes(panel), self.scales(panel), weight.block)
 
     def codes(self, panel: Panel) -> Buffer:
         """The panel's codes, row after row."""
@@ -85,16 +85,7 @@ class Reader:
         stored = self._view(entry, (panel.matrix * self.grid.rows + first) * size, count * size)
         found = bytearray(4 * count * self.grid.columns)
         encoding = "e8m0" if self.weight.scale_encoding == "int32" else self.weight.scale_encoding
-        kernel = kernels()
-        kernel.convert(
-            kernel.Matrix(encoding, stored, stride=size),
-            kernel.Matrix("f32", found),
-            count,
-            self.grid.columns,
-            None,
-            "",
-            None,
-        )
+        recode(Matrix(encoding, stored, stride=size), Matrix("f32", found), count, self.grid.columns)
         return found
 
     def release(self, panel: Panel) -> None:

@@ -4,12 +4,11 @@ from typing import NamedTuple, Protocol
 
 from xinqiao.convert.files import Maps
 from xinqiao.convert.keeping import keeps_codes, same_scales, stored_scales
-from xinqiao.convert.kernels import Buffer, Errors, kernels
+from xinqiao.convert.kernels import Buffer, Errors, Matrix, kernels
 from xinqiao.convert.layouts import Layout
 from xinqiao.convert.layouts.reading import Weight
 from xinqiao.convert.reader import Grid, Panel, Reader
-
-_BITS = {"f64": 64, "f32": 32, "f16": 16, "bf16": 16, "e2m1": 4, "int4": 4}  # of an element; any other has 8
+from xinqiao.native.codec import row_bytes
 
 
 class Sink(Protocol):
@@ -27,18 +26,13 @@ class Result(NamedTuple):
     errors: Errors
 
 
-def row_bytes(element: str, columns: int) -> int:
-    """Bytes of a row of codes."""
-    return -(-columns * _BITS.get(element, 8) // 8)
-
-
 def transcode(weight: Weight, layout: Layout, rule: str, maps: Maps, sink: Sink) -> Result:
     """Write `weight` in `layout` into `sink`, and compare every stored value with what it was.
 
     The codes are kept where new scales can say the same with them; otherwise values are decoded and encoded.
     """
     reader = Reader(weight, maps)
-    errors = kernels().Errors()
+    errors = Errors()
     if keeps_codes(reader, layout):
         for panel in reader.panels(layout.block):
             _keep(reader, layout, panel, sink, errors)
@@ -50,11 +44,10 @@ def transcode(weight: Weight, layout: Layout, rule: str, maps: Maps, sink: Sink)
 
 
 def _keep(reader: Reader, layout: Layout, panel: Panel, sink: Sink, errors: Errors) -> None:
-    kernel = kernels()
     codes, scales = reader.codes(panel), same_scales(reader, layout.block, panel)
     assert scales is not None
-    stored = kernel.Matrix(layout.element, codes, scales, layout.block)
-    kernel.compare(reader.matrix(panel), stored, panel.rows, reader.columns, errors)
+    stored = Matrix(layout.element, codes, scales, layout.block)
+    kernels().compare(reader.matrix(panel), stored, panel.rows, reader.columns, errors)
     sink.codes(codes)
     sink.scales(stored_scales(scales, layout))
     del codes, stored
@@ -72,12 +65,12 @@ class _Encoder:
         self.codes = bytearray(tallest * self.row_bytes)
 
     def encode(self, panel: Panel, sink: Sink, errors: Errors) -> None:
-        kernel, layout, reader = kernels(), self.layout, self.reader
+        layout, reader = self.layout, self.reader
         codes = memoryview(self.codes)[: panel.rows * self.row_bytes]
         scales = bytearray(4 * self.grid.span(panel)[1] * self.grid.columns) if layout.scale else None
-        kernel.convert(
+        kernels().convert(
             reader.matrix(panel),
-            kernel.Matrix(layout.element, codes, scales, layout.block),
+            Matrix(layout.element, codes, scales, layout.block),
             panel.rows,
             reader.columns,
             layout.scale,

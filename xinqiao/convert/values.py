@@ -5,7 +5,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 
 from xinqiao.convert.files import Maps
-from xinqiao.convert.kernels import kernels
+from xinqiao.convert.kernels import Errors, kernels
 from xinqiao.convert.layouts.reading import Weight, pair
 from xinqiao.convert.manifest import Converted, Distance, Manifest, distance
 from xinqiao.convert.reader import Reader
@@ -48,7 +48,7 @@ def _check(old: Weight, new: Weight, row: Converted | None, maps: Maps, progress
     if old.shape != new.shape:
         return f"has the shape {list(new.shape)}, and the source {list(old.shape)}"
     progress(old.codes.nbytes + new.codes.nbytes)
-    if (row and row.distance is None) or old.element not in ELEMENTS:
+    if (row and row.distance is None) or not old.element:
         return "" if _same_bytes(old, new, maps) else "its bytes are not the source's"
     found = measure(old, new, maps)
     if row is None:
@@ -77,7 +77,7 @@ def _same_bytes(old: Weight, new: Weight, maps: Maps) -> bool:
 def measure(old: Weight, new: Weight, maps: Maps) -> Distance:
     """How far the values of `new` are from those of `old`, of the same shape."""
     first, second = Reader(old, maps), Reader(new, maps)
-    errors = kernels().Errors()
+    errors = Errors()
     for panel in first.panels(new.block):
         kernels().compare(first.matrix(panel), second.matrix(panel), panel.rows, first.columns, errors)
         first.release(panel)

@@ -1,0 +1,122 @@
+"""The formats that a checkpoint can be converted to."""
+
+import msgspec
+
+
+class Layout(msgspec.Struct, frozen=True, kw_only=True):
+    """One target.
+
+    element                  of the codes; see xinqiao.formats
+    block, scale             of the scales: rows and columns (0: all), 'f32' or 'pow2'; None: unscaled
+    codes_dtype, scale_dtype as safetensors names them
+    codes_name, scale_name   what replaces '.weight' in a weight's name
+    """
+
+    name: str
+    element: str
+    block: tuple[int, int] = (0, 0)
+    scale: str | None = None
+    codes_dtype: str
+    scale_dtype: str = ""
+    codes_name: str = ".weight"
+    scale_name: str = ""
+    words: str
+    source: str
+
+
+_ROWS = (
+    Layout(
+        name="bf16", element="bf16", codes_dtype="BF16", words="bfloat16, unscaled", source="IEEE 754 binary32, cut"
+    ),
+    Layout(name="fp16", element="f16", codes_dtype="F16", words="IEEE half precision, unscaled", source="IEEE 754"),
+    Layout(
+        name="fp8-block",
+        element="e4m3fn",
+        block=(128, 128),
+        scale="f32",
+        codes_dtype="F8_E4M3",
+        scale_dtype="F32",
+        scale_name=".weight_scale_inv",
+        words="FP8 with one F32 multiplier for 128 x 128 weights, as DeepSeek-V3 is published",
+        source="deepseek-ai/DeepSeek-V3 README_WEIGHTS.md",
+    ),
+    Layout(
+        name="fp8-ue8m0",
+        element="e4m3fn",
+        block=(128, 128),
+        scale="pow2",
+        codes_dtype="F8_E4M3",
+        scale_dtype="F32",
+        scale_name=".weight_scale_inv",
+        words="the same with powers of two as multipliers, in F32 tensors, as DeepSeek-V3.1 is published",
+        source="deepseek-ai/DeepSeek-V3 inference/configs/config_v3.1.json",
+    ),
+    Layout(
+        name="fp8-ue8m0-v4",
+        element="e4m3fn",
+        block=(128, 128),
+        scale="pow2",
+        codes_dtype="F8_E4M3",
+        scale_dtype="F8_E8M0",
+        scale_name=".scale",
+        words="the same with powers of two in E8M0 tensors named .scale, as DeepSeek-V4 is published",
+        source="DeepSeek-V4 checkpoints",
+    ),
+    Layout(
+        name="mxfp8",
+        element="e4m3fn",
+        block=(1, 32),
+        scale="pow2",
+        codes_dtype="F8_E4M3",
+        scale_dtype="U8",
+        scale_name=".weight_scale",
+        words="OCP MXFP8: FP8 with one power of two for 32 weights of a row",
+        source="OCP Microscaling Formats 1.0",
+    ),
+    Layout(
+        name="mxfp4",
+        element="e2m1",
+        block=(1, 32),
+        scale="pow2",
+        codes_dtype="U8",
+        scale_dtype="U8",
+        codes_name=".weight_packed",
+        scale_name=".weight_scale",
+        words="OCP MXFP4: FP4, two a byte, with one power of two for 32 weights of a row",
+        source="OCP Microscaling Formats 1.0",
+    ),
+    Layout(
+        name="int8-channel",
+        element="int8",
+        block=(1, 0),
+        scale="f32",
+        codes_dtype="I8",
+        scale_dtype="F32",
+        scale_name=".weight_scale",
+        words="INT8 with one multiplier for a row, activations quantised per token when it runs (W8A8)",
+        source="compressed-tensors int-quantized",
+    ),
+    Layout(
+        name="int8-block",
+        element="int8",
+        block=(128, 128),
+        scale="f32",
+        codes_dtype="I8",
+        scale_dtype="F32",
+        scale_name=".weight_scale_inv",
+        words="INT8 with one multiplier for 128 x 128 weights",
+        source="sglang blockwise_int8",
+    ),
+    Layout(
+        name="hif8",
+        element="hif8",
+        block=(1, 0),
+        scale="f32",
+        codes_dtype="U8",
+        scale_dtype="F32",
+        scale_name=".weight_scale",
+        words="HiF8, a float whose precision tapers, with one multiplier for a row",
+        source="arXiv 2409.16626",
+    ),
+)
+LAYOUTS = {row.name: row for row in _ROWS}
