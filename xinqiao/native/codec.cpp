@@ -76,6 +76,7 @@ class Ieee {
 
 } // namespace codec
 
+#pragma GCC visibility push(default)
 extern "C" {
 
 void xq_codec_convert(const codec::Matrix *source, const codec::Matrix *target, int64_t rows, int64_t columns,
@@ -89,3 +90,4 @@ void xq_codec_compare(const codec::Matrix *a, const codec::Matrix *b, int64_t ro
     codec::compare(*a, *b, {rows, columns}, *errors);
 }
 }
+#pragma GCC visibility pop

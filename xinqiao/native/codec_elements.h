@@ -13,10 +13,14 @@ constexpr uint32_t bits(float value) { return __builtin_bit_cast(uint32_t, value
 constexpr float number(uint32_t value) { return __builtin_bit_cast(float, value); }
 constexpr uint32_t SIGN = 0x80000000u, MAGNITUDE = 0x7fffffffu, INFINITE = 0x7f800000u, NOT_A_NUMBER = 0x7fc00000u;
 
+// All bits or none; unlike a branch or `?:`, compilers do not take apart the loop that it is in.
+constexpr int32_t only_if(bool yes) { return -int32_t(yes); }
+
 // Numbers at any address.
 typedef uint8_t __attribute__((may_alias)) One;
 typedef uint16_t __attribute__((may_alias, aligned(1))) Two;
 typedef float __attribute__((may_alias, aligned(1))) Four;
+typedef uint32_t __attribute__((may_alias, aligned(1))) FourBits;
 typedef double __attribute__((may_alias, aligned(1))) Eight;
 
 // A float of `exponent_` and `mantissa_` bits, IEEE-like up to its largest finite code. Above it: an infinity where nan_ is
@@ -44,15 +48,14 @@ struct Small {
     // To nearest, ties to even; above the largest to the largest. A sum with a number so large that its last place is that of
     // the result rounds; the exponent, and what the codes of normals begin at, ride along in the sum's low bits.
     static uint32_t code(float x) {
-        const uint32_t size = bits(x) & MAGNITUDE, sign = (bits(x) & SIGN) >> (31 - width);
-        const float a = number(size) < largest ? number(size) : largest;
-        const int32_t exponent = std::max(int32_t(bits(a) & INFINITE), int32_t(normal));
+        const int32_t size = bits(x) & MAGNITUDE, nan = only_if(size > int32_t(INFINITE));
+        const int32_t a = std::min(size, int32_t(bits(largest))), exponent = std::max(a & int32_t(INFINITE), int32_t(normal));
         constexpr uint32_t start = (0u - (normal >> dropped)) & 0xffff;
-        const uint32_t sum = bits(a + number(uint32_t(exponent) + ((uint32_t(dropped) << 23) | start)));
+        const uint32_t sum = bits(number(uint32_t(a)) + number(uint32_t(exponent) + ((uint32_t(dropped) << 23) | start)));
         const uint32_t finite = (sum + (uint32_t(exponent) >> dropped)) & magnitude;
-        const uint32_t found = int32_t(size) > int32_t(INFINITE) ? nan_ : finite;
-        const bool keeps_sign = nan_ ? negative_zero_ || found : int32_t(size) <= int32_t(INFINITE);
-        return keeps_sign ? found | sign : found;
+        const uint32_t found = (finite & ~nan) | (nan_ & nan), sign = (bits(x) & SIGN) >> (31 - width);
+        if constexpr (!nan_) return found | (sign & ~nan);
+        return negative_zero_ ? found | sign : found | (sign & only_if(found));
     }
 };
 

@@ -11,15 +11,13 @@ using Bytes = uint8_t *__restrict;
 using ConstFloats = const float *__restrict;
 using Floats = float *__restrict;
 
-// What a block's values are multiplied or divided by on the way to codes, and multiplied by on the way back.
-struct Scale {
-    float back, forth;
-    bool divide;
-};
-
-// Both take `count` elements from column `first` on.
+// Both take `count` elements from column `first` on; each has a number of its own that it is multiplied or divided by.
 using Decode = void (*)(ConstBytes row, int64_t first, int64_t count, Floats out);
-using Encode = void (*)(ConstFloats in, int64_t count, Scale scale, Bytes row, int64_t first);
+using Encode = void (*)(ConstFloats in, ConstFloats by, int64_t count, bool divide, Bytes row, int64_t first);
+
+// From bf16 numbers times powers of two, sixteen bits at a time. `exponents` are those powers', from `drop_exponent` of them.
+// False where that is not possible, and `row` is to be written again: the format's subnormals are not.
+using EncodeQuick = bool (*)(const Two *in, const int16_t *exponents, int64_t count, Bytes row, int64_t first);
 
 struct Element {
     float largest;    // finite
@@ -28,6 +26,8 @@ struct Element {
     bool whole;       // numbers: blocks of zeros get the scale 1
     Decode decode;
     Encode encode; // null: decode only
+    EncodeQuick quick = nullptr;
+    int16_t bias = 0;
     int32_t exponent() const { return int32_t(bits(largest) >> 23) - 127; }
 };
 
@@ -62,24 +62,24 @@ template <typename E> void decode_table(ConstBytes row, int64_t first, int64_t c
 }
 
 // One loop for multiplying, one for dividing: the compiler keeps the choice out of both.
-template <typename E, typename Code> void encode_codes(ConstFloats in, int64_t count, Scale scale, Bytes row, int64_t first) {
+template <typename E, typename Code>
+void encode_codes(ConstFloats in, ConstFloats by, int64_t count, bool divide, Bytes row, int64_t first) {
     Code *__restrict to = reinterpret_cast<Code *>(row) + first;
-    const float by = scale.forth;
-    if (scale.divide)
-        for (int64_t i = 0; i < count; i++) to[i] = Code(E::code(in[i] / by));
+    if (divide)
+        for (int64_t i = 0; i < count; i++) to[i] = Code(E::code(in[i] / by[i]));
     else
-        for (int64_t i = 0; i < count; i++) to[i] = Code(E::code(in[i] * by));
+        for (int64_t i = 0; i < count; i++) to[i] = Code(E::code(in[i] * by[i]));
 }
-inline void encode_f32(ConstFloats in, int64_t count, Scale scale, Bytes row, int64_t first) {
+inline void encode_f32(ConstFloats in, ConstFloats by, int64_t count, bool divide, Bytes row, int64_t first) {
     Four *__restrict to = reinterpret_cast<Four *>(row) + first;
-    for (int64_t i = 0; i < count; i++) to[i] = scale.divide ? in[i] / scale.forth : in[i] * scale.forth;
+    for (int64_t i = 0; i < count; i++) to[i] = divide ? in[i] / by[i] : in[i] * by[i];
 }
-template <typename E> void encode_nibbles(ConstFloats in, int64_t count, Scale scale, Bytes row, int64_t first) {
+template <typename E> void encode_nibbles(ConstFloats in, ConstFloats by, int64_t count, bool divide, Bytes row, int64_t first) {
     constexpr int64_t some = 256;
     uint8_t codes[some];
     for (int64_t done = 0; done < count; done += some) {
         const int64_t n = std::min(some, count - done);
-        encode_codes<E, One>(in + done, n, scale, codes, 0);
+        encode_codes<E, One>(in + done, by + done, n, divide, codes, 0);
         int64_t i = 0, at = first + done;
         if (at % 2) row[at++ / 2] |= uint8_t(codes[i++] << 4); // the even column before it is written
         uint8_t *__restrict to = row + at / 2;
@@ -90,8 +90,25 @@ template <typename E> void encode_nibbles(ConstFloats in, int64_t count, Scale s
     }
 }
 
+template <typename E> bool encode_quick(const Two *in, const int16_t *exponents, int64_t count, Bytes row, int64_t first) {
+    constexpr int dropped = 7 - E::mantissa;
+    uint8_t *__restrict to = row + first;
+    int16_t rare = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const int16_t size = in[i] & 0x7fff, scaled = std::max<int16_t>(int16_t(size - exponents[i]), 0);
+        const int16_t half = (1 << (dropped - 1)) - 1, odd = scaled >> dropped & 1;
+        const int16_t rounded = std::min<int16_t>(int16_t(scaled + half + odd) >> dropped, E::top);
+        rare |= int16_t(scaled < 128) & int16_t(size > 0);
+        to[i] = uint8_t(rounded | (in[i] >> 8 & 0x80));
+    }
+    return !rare;
+}
+
 template <typename E, typename Code> constexpr Element plain() {
     return {E::largest, E::largest, E::mantissa, false, decode_codes<E, Code>, encode_codes<E, Code>};
+}
+template <typename E> constexpr Element quick() {
+    return {E::largest, E::largest, E::mantissa, false, decode_codes<E, One>, encode_codes<E, One>, encode_quick<E>, E::bias};
 }
 template <typename Block> constexpr Element grouped() { return {0, 0, 0, false, gguf::rows<Block>, nullptr}; }
 
@@ -101,9 +118,9 @@ inline constexpr Element ELEMENTS[] = {
     plain<F16, Two>(),
     plain<BF16, Two>(),
     {F32::largest, F32::largest, F32::mantissa, false, decode_numbers<Eight>, nullptr},
-    plain<E4M3FN, One>(),
+    quick<E4M3FN>(),
     plain<E4M3FNUZ, One>(),
-    plain<E5M2, One>(),
+    quick<E5M2>(),
     plain<E5M2FNUZ, One>(),
     plain<E8M0, One>(),
     {E2M1::largest, E2M1::largest, E2M1::mantissa, false, decode_nibbles<E2M1>, encode_nibbles<E2M1>},
@@ -124,6 +141,6 @@ inline constexpr Element ELEMENTS[] = {
     grouped<gguf::Q5_K>(),
     grouped<gguf::Q6_K>(),
 };
-constexpr int32_t KIND_F32 = 0, KIND_BF16 = 2;
+constexpr int32_t KIND_BF16 = 2;
 
 } // namespace codec

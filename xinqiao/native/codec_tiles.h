@@ -1,4 +1,5 @@
-// Tiles: what is converted at a time. A tile's source stays in the second-level cache between the passes over it.
+// Tiles: what is converted at a time. A tile's true values stay in the second-level cache between the passes over them, and
+// a piece of one of its rows in the first.
 #pragma once
 #include "codec_measure.h"
 #include "codec_scales.h"
@@ -9,6 +10,7 @@
 namespace codec {
 
 constexpr int64_t UNIT = 256;  // columns: a multiple of every group that an element has of its own
+constexpr int64_t PIECE = 512; // columns
 constexpr int64_t WIDE = 1024; // columns of a tile, about
 
 struct Tile {
@@ -32,122 +34,161 @@ struct Tiling {
     }
 };
 
-// Columns [first, end) in pieces of at most UNIT.
-template <typename What> void pieces(int64_t first, int64_t end, What what) {
-    for (; first < end; first += UNIT) what(first, std::min(end, first + UNIT));
-}
-
-// The true values of one tile after the other: the source's own codes where those are bf16 or fp32, else decoded ones.
+// The true values of one tile after the other: the source's own codes where those are bf16 without scales, else fp32.
 class Truth {
     const Matrix &source;
     const Blocks blocks;
-    const bool direct;
     std::unique_ptr<float[]> values;
+    std::unique_ptr<uint32_t[]> found; // largest magnitude of each column, as codes
     Tile tile{};
 
+    const FourBits *bits_of(int64_t r) const { return reinterpret_cast<const FourBits *>(values.get() + r * tile.columns); }
+
+    // Codes without their signs are in the order of what they stand for.
+    template <typename Code> static void raise(const Code *__restrict from, int64_t count, Code *__restrict to) {
+        for (int64_t i = 0; i < count; i++) to[i] = std::max(to[i], Code(from[i] & Code(Code(-1) >> 1)));
+    }
+    template <typename Code> static Code most(const Code *from, int64_t begin, int64_t end) {
+        Code largest = 0;
+        for (int64_t i = begin; i < end; i++) largest = std::max(largest, Code(from[i] & Code(Code(-1) >> 1)));
+        return largest;
+    }
+    static bool plain(const Matrix &m) { return !m.scales && m.element == KIND_BF16; }
+    FourBits *found_bits() const { return found.get(); }
+    Two *found_codes() const { return reinterpret_cast<Two *>(found.get()); }
+
   public:
+    const bool direct;
+    const Two *codes(int64_t r) const {
+        return reinterpret_cast<const Two *>(source.codes + (tile.row + r) * source.stride) + tile.column;
+    }
     Truth(const Matrix &m, const Tiling &tiling)
-        : source(m), blocks(m, tiling.size), direct(!m.scales && (m.element == KIND_BF16 || m.element == KIND_F32)),
-          values(direct ? nullptr : new float[size_t(tiling.height * tiling.width)]) {}
+        : source(m), blocks(m, tiling.size), values(plain(m) ? nullptr : new float[size_t(tiling.height * tiling.width)]),
+          found(new uint32_t[size_t(tiling.width)]), direct(plain(m)) {}
 
     void move(Tile to) {
         tile = to;
-        if (direct) return;
-        for (int64_t r = 0; r < tile.rows; r++) {
+        for (int64_t r = 0; !direct && r < tile.rows; r++) {
             float *out = values.get() + r * tile.columns;
             source.format().decode(source.codes + (tile.row + r) * source.stride, tile.column, tile.columns, out);
             if (!source.scales) continue;
             const float *scales = source.scales + blocks.index(tile.row + r, 0);
             blocks.parts(tile.column, tile.column + tile.columns, [&](int64_t begin, int64_t end, int64_t block) {
-                for (int64_t i = begin - tile.column; i < end - tile.column; i++) out[i] *= scales[block];
+                const float scale = scales[block];
+                for (int64_t i = begin - tile.column; i < end - tile.column; i++) out[i] *= scale;
             });
         }
     }
-    // Columns [begin, end) of row `r` of the tile; `spare` is where they go if they are not fp32 already.
+    // Columns [begin, end) of the tile's row `r`; `spare` is where they go if they are not fp32 already.
     const float *row(int64_t r, int64_t begin, int64_t end, Floats spare) const {
-        if (!direct) return values.get() + r * tile.columns + (begin - tile.column);
-        source.format().decode(source.codes + (tile.row + r) * source.stride, begin, end - begin, spare);
+        if (!direct) return values.get() + r * tile.columns + begin;
+        const Two *from = codes(r) + begin;
+        for (int64_t i = 0; i < end - begin; i++) spare[i] = BF16::value(from[i]);
         return spare;
     }
-    void raise(int64_t r, int64_t begin, int64_t end, uint32_t &largest) const { // to the largest magnitude, as bits
-        if (direct && source.element == KIND_BF16) {
-            const Two *codes = reinterpret_cast<const Two *>(source.codes + (tile.row + r) * source.stride);
-            uint16_t found = 0;
-            for (int64_t i = begin; i < end; i++) found = std::max(found, uint16_t(codes[i] & 0x7fff));
-            largest = std::max(largest, uint32_t(found) << 16);
-        } else {
-            pieces(begin, end, [&](int64_t from, int64_t to) {
-                float spare[UNIT];
-                largest = std::max(largest, largest_magnitude(row(r, from, to, spare), to - from));
-            });
-        }
+    // Readies `largest`.
+    void look() {
+        if (tile.rows == 1) return;
+        std::fill_n(found.get(), tile.columns, 0);
+        for (int64_t r = 0; r < tile.rows; r++)
+            if (direct)
+                raise(codes(r), tile.columns, found_codes());
+            else
+                raise(bits_of(r), tile.columns, found_bits());
+    }
+    // The largest magnitude in columns [begin, end) of the tile, as fp32 bits.
+    uint32_t largest(int64_t begin, int64_t end) const {
+        if (direct) return uint32_t(most(tile.rows == 1 ? codes(0) : found_codes(), begin, end)) << 16;
+        return most(tile.rows == 1 ? bits_of(0) : found_bits(), begin, end);
     }
 };
 
-inline void encode_row(const Truth &truth, const Matrix &m, const Blocks &blocks, Tile tile, int64_t r, const Scale *scales) {
-    uint8_t *codes = m.codes + (tile.row + r) * m.stride;
-    pieces(tile.column, tile.column + tile.columns, [&](int64_t first, int64_t end) {
-        float spare[UNIT];
-        const float *a = truth.row(r, first, end, spare);
-        blocks.parts(first, end, [&](int64_t begin, int64_t stop, int64_t block) {
-            m.format().encode(a + begin - first, stop - begin, scales[block], codes, begin);
-        });
-    });
-}
-
-inline void measure_row(const Truth &truth, const Matrix &m, const Blocks &blocks, Tile tile, int64_t r, Measure &measure) {
-    const float *scales = m.scales ? m.scales + blocks.index(tile.row + r, 0) : nullptr;
-    const float top = m.format().largest;
-    pieces(tile.column, tile.column + tile.columns, [&](int64_t first, int64_t end) {
-        float spare[UNIT], stored[UNIT];
-        const float *a = truth.row(r, first, end, spare);
-        m.format().decode(m.codes + (tile.row + r) * m.stride, first, end - first, stored);
-        blocks.parts(first, end, [&](int64_t begin, int64_t stop, int64_t block) {
-            const float scale = scales ? scales[block] : 1.0f;
-            measure.add(a + begin - first, stored + begin - first, stop - begin, scale, top * scale);
-        });
-    });
-}
-
-// The scales of one row of blocks, by their number across.
-class Scales {
-    std::vector<uint32_t> largest;
-    std::vector<Scale> chosen;
+// What each column of a tile is multiplied or divided by, and multiplied by on the way back.
+class Columns {
+    std::vector<float> forth_, back_;
+    std::vector<int16_t> exponents_;
 
   public:
-    explicit Scales(const Blocks &blocks) : largest(size_t(blocks.across)), chosen(size_t(blocks.across), Scale{1, 1, false}) {}
-    const Scale *all() const { return chosen.data(); }
+    bool quick = false;
+    explicit Columns(int64_t width) : forth_(size_t(width), 1.0f), back_(size_t(width), 1.0f), exponents_(size_t(width)) {}
+    const int16_t *exponents(int64_t column) const { return exponents_.data() + column; }
+    const float *forth(int64_t column) const { return forth_.data() + column; }
+    const float *back(int64_t column) const { return back_.data() + column; }
 
     void choose(const Truth &truth, const Matrix &m, const Blocks &blocks, Tile tile, Scaling scaling, Rule rule) {
-        const int64_t first = tile.column, end = tile.column + tile.columns;
-        blocks.parts(first, end, [&](int64_t, int64_t, int64_t block) { largest[size_t(block)] = 0; });
-        for (int64_t r = 0; r < tile.rows; r++)
-            blocks.parts(first, end, [&](int64_t begin, int64_t stop, int64_t block) {
-                truth.raise(r, begin, stop, largest[size_t(block)]);
-            });
-        float *stored = m.scales + blocks.index(tile.row, 0);
-        blocks.parts(first, end, [&](int64_t, int64_t, int64_t block) {
-            chosen[size_t(block)] = codec::choose(largest[size_t(block)], m.format(), scaling, rule);
-            stored[block] = chosen[size_t(block)].back;
+        float *forth = forth_.data(), *back = back_.data(), *stored = m.scales + blocks.index(tile.row, 0);
+        quick = truth.direct && m.format().quick && scaling == Scaling::pow2;
+        blocks.parts(tile.column, tile.column + tile.columns, [&](int64_t begin, int64_t end, int64_t block) {
+            begin -= tile.column, end -= tile.column;
+            const Scale scale = codec::choose(truth.largest(begin, end), m.format(), scaling, rule);
+            for (int64_t i = begin; i < end; i++) forth[i] = scale.forth;
+            for (int64_t i = begin; i < end; i++) back[i] = scale.back;
+            stored[block] = scale.back;
+            if (!quick) return;
+            const int16_t exponent = int16_t((254 - m.format().bias - int32_t(bits(scale.forth) >> 23)) << 7);
+            for (int64_t i = begin; i < end; i++) exponents_[size_t(i)] = exponent;
+            quick = exponent >= 0 && truth.largest(begin, end) < INFINITE && bits(scale.forth) >> 23;
         });
     }
+    void read(const Matrix &m, const Blocks &blocks, Tile tile) {
+        if (!m.scales) return;
+        const float *stored = m.scales + blocks.index(tile.row, 0);
+        blocks.parts(tile.column, tile.column + tile.columns, [&](int64_t begin, int64_t end, int64_t block) {
+            const float scale = stored[block];
+            for (int64_t i = begin; i < end; i++) back_[size_t(i - tile.column)] = scale;
+        });
+    }
+};
+
+// Calls what(row, first column, last column) for the pieces of a tile; rows and columns are the tile's own.
+template <typename What> void for_pieces(Tile tile, What what) {
+    for (int64_t r = 0; r < tile.rows; r++)
+        for (int64_t first = 0; first < tile.columns; first += PIECE) what(r, first, std::min(tile.columns, first + PIECE));
+}
+
+// Compares with what is stored in `m`.
+class Comparison {
+    const Matrix &m;
+    const Tile tile;
+    const Columns &columns;
+    const bool ordinary;
+    Measure measure;
+
+  public:
+    Comparison(const Truth &truth, const Matrix &m, Tile tile, const Columns &columns)
+        : m(m), tile(tile), columns(columns), ordinary(Measure::ordinary(truth.largest(0, tile.columns))) {}
+    void add(int64_t r, int64_t first, int64_t count, const float *truth) {
+        float stored[PIECE];
+        m.format().decode(m.codes + (tile.row + r) * m.stride, tile.column + first, count, stored);
+        if (ordinary)
+            measure.add(truth, stored, columns.back(first), count, m.format().largest);
+        else
+            measure.add_any(truth, stored, columns.back(first), count, m.format().largest);
+    }
+    void fold(Errors &errors) const { measure.fold(tile.rows * tile.columns, errors); }
 };
 
 inline void convert(const Matrix &source, const Matrix &target, Size size, Scaling scaling, Rule rule, Errors *errors) {
-    const bool scaled = scaling != Scaling::none;
+    const bool scaled = scaling != Scaling::none, divide = scaling == Scaling::f32 || scaling == Scaling::bf16;
     const Blocks blocks(target, size);
     const Tiling tiling(blocks, size, scaled);
     Truth truth(source, tiling);
-    Scales scales(blocks);
+    Columns columns(tiling.width);
     tiling.each([&](Tile tile) {
         truth.move(tile);
-        if (scaled) scales.choose(truth, target, blocks, tile, scaling, rule);
-        Measure measure;
-        for (int64_t r = 0; r < tile.rows; r++) {
-            encode_row(truth, target, blocks, tile, r, scales.all());
-            if (errors) measure_row(truth, target, blocks, tile, r, measure);
-        }
-        if (errors) measure.fold(tile.rows * tile.columns, *errors);
+        truth.look();
+        if (scaled) columns.choose(truth, target, blocks, tile, scaling, rule);
+        Comparison comparison(truth, target, tile, columns);
+        for_pieces(tile, [&](int64_t r, int64_t first, int64_t end) {
+            float spare[PIECE];
+            uint8_t *row = target.codes + (tile.row + r) * target.stride;
+            const bool done = columns.quick && target.format().quick(truth.codes(r) + first, columns.exponents(first), end - first, row, tile.column + first);
+            if (done && !errors) return;
+            const float *values = truth.row(r, first, end, spare);
+            if (!done) target.format().encode(values, columns.forth(first), end - first, divide, row, tile.column + first);
+            if (errors) comparison.add(r, first, end - first, values);
+        });
+        if (errors) comparison.fold(*errors);
     });
 }
 
@@ -155,11 +196,17 @@ inline void compare(const Matrix &a, const Matrix &b, Size size, Errors &errors)
     const Blocks blocks(b, size);
     const Tiling tiling(blocks, size, b.scales != nullptr);
     Truth truth(a, tiling);
+    Columns columns(tiling.width);
     tiling.each([&](Tile tile) {
         truth.move(tile);
-        Measure measure;
-        for (int64_t r = 0; r < tile.rows; r++) measure_row(truth, b, blocks, tile, r, measure);
-        measure.fold(tile.rows * tile.columns, errors);
+        truth.look();
+        columns.read(b, blocks, tile);
+        Comparison comparison(truth, b, tile, columns);
+        for_pieces(tile, [&](int64_t r, int64_t first, int64_t end) {
+            float spare[PIECE];
+            comparison.add(r, first, end - first, truth.row(r, first, end, spare));
+        });
+        comparison.fold(errors);
     });
 }
 
