@@ -33,8 +33,7 @@ struct Small {
     static constexpr float last_place = float(1.0 / double(1ull << (bias + mantissa - 1))); // of subnormals
 
     static constexpr uint32_t unsigned_value(uint32_t a) { // fp32 bits
-        const uint32_t part = bits(float(int32_t(a)) * last_place), whole = (a << dropped) + normal - (1u << 23);
-        return a < (1u << mantissa) ? part : whole;
+        return bits(number(a << dropped) * number(uint32_t(254 - bias) << 23));
     }
     static constexpr float largest = number((top << dropped) + normal - (1u << 23));
 

@@ -21,28 +21,63 @@ typedef float Lanes __attribute__((vector_size(BYTES)));
 typedef int32_t Counts __attribute__((vector_size(BYTES)));
 constexpr int64_t LANES = 16, WIDTH = BYTES / 4, PARTS = LANES / WIDTH;
 
+struct Sums {
+    Lanes signal, noise;
+    Counts largest, different, underflowed;
+
+    void add(const float *a, const float *b, const float *scale) {
+        const Lanes x = load(a), y = load(b) * load(scale), off = x - y;
+        const Counts away = reinterpret_cast<Counts>(off) & int32_t(MAGNITUDE);
+        signal += x * x;
+        noise += off * off;
+        largest = away > largest ? away : largest;
+        different = off != 0.0f ? different + 1 : different;
+        underflowed = (off != 0.0f) & (y == 0.0f) ? underflowed + 1 : underflowed;
+    }
+
+  private:
+    static Lanes load(const float *from) {
+        Lanes found;
+        std::memcpy(&found, from, BYTES);
+        return found;
+    }
+};
+
 // Sums over a tile, single precision, each lane one of its own.
 class Measure {
-    Lanes signal[PARTS] = {}, noise[PARTS] = {}, largest[PARTS] = {};
-    Counts different[PARTS] = {}, underflowed[PARTS] = {}, saturated[PARTS] = {};
+    Sums sums[PARTS] = {};
     Errors rare{};
+
+    void add_lanes(const float *a, const float *b, const float *scale, int64_t count) {
+        for (int64_t part = 0; part < PARTS; part++) {
+            Sums kept = sums[part]; // in registers
+            for (int64_t i = part * WIDTH; i < count; i += LANES) kept.add(a + i, b + i, scale + i);
+            sums[part] = kept;
+        }
+    }
 
   public:
     // Whether squares of magnitudes up to `largest` (bits), and of errors a thousand times smaller, are far from the ends of fp32.
     static bool ordinary(uint32_t largest) { return largest == 0 || (largest > bits(0x1p-40f) && largest < bits(0x1p40f)); }
 
-    // a: the truth; b times `scale`: what is stored; top: the largest that b could have been.
-    void add(const float *a, const float *b, const float *scale, int64_t count, float top) {
-        int64_t i = 0;
-        for (; i + LANES <= count; i += LANES) add_sixteen(a + i, b + i, scale + i, top);
-        if (i == count) return;
+    // a: the truth; b times `scale`: what is stored.
+    void add(const float *a, const float *b, const float *scale, int64_t count) {
+        const int64_t whole = count / LANES * LANES, rest = count - whole;
+        add_lanes(a, b, scale, whole);
+        if (!rest) return;
         float x[LANES] = {}, y[LANES] = {}, z[LANES] = {}; // zeros differ in nothing
-        std::copy(a + i, a + count, x);
-        std::copy(b + i, b + count, y);
-        std::copy(scale + i, scale + count, z);
-        add_sixteen(x, y, z, top);
+        std::copy_n(a + whole, rest, x);
+        std::copy_n(b + whole, rest, y);
+        std::copy_n(scale + whole, rest, z);
+        add_lanes(x, y, z, LANES);
     }
-    // The same where some of `a` are not finite, or very large or small.
+    // top: the largest that b could have been.
+    void add_saturated(const float *a, const float *scale, int64_t count, float top) {
+        int32_t found = 0;
+        for (int64_t i = 0; i < count; i++) found += std::fabs(a[i]) > top * scale[i];
+        rare.saturated += found;
+    }
+    // All of this where some of `a` are not finite, or very large or small.
     void add_any(const float *a, const float *b, const float *scale, int64_t count, float top) {
         for (int64_t i = 0; i < count; i++) {
             const float x = a[i], y = b[i] * scale[i], size = std::fabs(x), off = x - y;
@@ -68,36 +103,14 @@ class Measure {
         errors.signal += rare.signal;
         errors.noise += rare.noise;
         errors.largest = std::max(errors.largest, rare.largest);
-        for (int64_t part = 0; part < PARTS; part++)
+        for (const Sums &part : sums)
             for (int64_t lane = 0; lane < WIDTH; lane++) {
-                errors.different -= different[part][lane]; // a lane that is true is -1
-                errors.underflowed -= underflowed[part][lane];
-                errors.saturated -= saturated[part][lane];
-                errors.signal += double(signal[part][lane]);
-                errors.noise += double(noise[part][lane]);
-                errors.largest = std::max(errors.largest, double(largest[part][lane]));
+                errors.different += part.different[lane];
+                errors.underflowed += part.underflowed[lane];
+                errors.signal += double(part.signal[lane]);
+                errors.noise += double(part.noise[lane]);
+                errors.largest = std::max(errors.largest, double(number(uint32_t(part.largest[lane]))));
             }
-    }
-
-  private:
-    static Lanes load(const float *from) {
-        Lanes found;
-        std::memcpy(&found, from, BYTES);
-        return found;
-    }
-    static Lanes magnitude(Lanes x) { return reinterpret_cast<Lanes>(reinterpret_cast<Counts>(x) & int32_t(MAGNITUDE)); }
-
-    void add_sixteen(const float *a, const float *b, const float *scale, float top) {
-        for (int64_t part = 0; part < PARTS; part++) {
-            const Lanes x = load(a + part * WIDTH), s = load(scale + part * WIDTH), y = load(b + part * WIDTH) * s;
-            const Lanes off = x - y, away = magnitude(off);
-            signal[part] += x * x;
-            noise[part] += off * off;
-            largest[part] = away > largest[part] ? away : largest[part];
-            different[part] += off != 0.0f;
-            underflowed[part] += (y == 0.0f) & (x != 0.0f);
-            saturated[part] += magnitude(x) > s * top;
-        }
     }
 };
 

@@ -58,6 +58,12 @@ struct Scale {
     float back, forth;
 };
 
+// What an element's `quick` takes for a power of two; negative: it cannot.
+inline int16_t quick_exponent(Scale scale, const Element &element) {
+    const int32_t field = int32_t(bits(scale.forth) >> 23);
+    return field ? int16_t((254 - element.bias - field) * 128) : -1;
+}
+
 inline Scale choose(uint32_t amax, const Element &element, Scaling scaling, Rule rule) {
     amax = std::min(amax, INFINITE - 1); // of a block with an infinity or NaN
     if (scaling == Scaling::pow2) {

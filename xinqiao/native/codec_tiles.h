@@ -34,6 +34,12 @@ struct Tiling {
     }
 };
 
+// Calls what(row, first column, last column) for the pieces of a tile; rows and columns are the tile's own.
+template <typename What> void for_pieces(Tile tile, What what) {
+    for (int64_t r = 0; r < tile.rows; r++)
+        for (int64_t first = 0; first < tile.columns; first += PIECE) what(r, first, std::min(tile.columns, first + PIECE));
+}
+
 // The true values of one tile after the other: the source's own codes where those are bf16 without scales, else fp32.
 class Truth {
     const Matrix &source;
@@ -68,16 +74,18 @@ class Truth {
 
     void move(Tile to) {
         tile = to;
-        for (int64_t r = 0; !direct && r < tile.rows; r++) {
-            float *out = values.get() + r * tile.columns;
-            source.format().decode(source.codes + (tile.row + r) * source.stride, tile.column, tile.columns, out);
-            if (!source.scales) continue;
+        if (direct) return;
+        for_pieces(tile, [&](int64_t r, int64_t first, int64_t end) {
+            float *out = values.get() + r * tile.columns - tile.column; // columns are the matrix's
+            first += tile.column, end += tile.column;
+            source.format().decode(source.codes + (tile.row + r) * source.stride, first, end - first, out + first);
+            if (!source.scales) return;
             const float *scales = source.scales + blocks.index(tile.row + r, 0);
-            blocks.parts(tile.column, tile.column + tile.columns, [&](int64_t begin, int64_t end, int64_t block) {
+            blocks.parts(first, end, [&](int64_t begin, int64_t stop, int64_t block) {
                 const float scale = scales[block];
-                for (int64_t i = begin - tile.column; i < end - tile.column; i++) out[i] *= scale;
+                for (int64_t i = begin; i < stop; i++) out[i] *= scale;
             });
-        }
+        });
     }
     // Columns [begin, end) of the tile's row `r`; `spare` is where they go if they are not fp32 already.
     const float *row(int64_t r, int64_t begin, int64_t end, Floats spare) const {
@@ -105,46 +113,59 @@ class Truth {
 
 // What each column of a tile is multiplied or divided by, and multiplied by on the way back.
 class Columns {
+    const bool alike; // all columns: those of one piece are kept
     std::vector<float> forth_, back_;
     std::vector<int16_t> exponents_;
 
-  public:
-    bool quick = false;
-    explicit Columns(int64_t width) : forth_(size_t(width), 1.0f), back_(size_t(width), 1.0f), exponents_(size_t(width)) {}
-    const int16_t *exponents(int64_t column) const { return exponents_.data() + column; }
-    const float *forth(int64_t column) const { return forth_.data() + column; }
-    const float *back(int64_t column) const { return back_.data() + column; }
+    int64_t at(int64_t column) const { return alike ? 0 : column; }
+    template <typename T> void fill(std::vector<T> &values, int64_t begin, int64_t end, T value) const {
+        T *to = values.data();
+        end = alike ? std::min(end, PIECE) : end;
+        for (int64_t i = begin; i < end; i++) to[i] = value;
+    }
 
+  public:
+    bool quick = false; // `exponents` stand for `forth`
+    bool fits = false;  // nothing is larger than the format and the scales can tell
+
+    Columns(const Blocks &blocks, int64_t width)
+        : alike(blocks.across <= 1), forth_(size_t(alike ? PIECE : width), 1.0f), back_(forth_), exponents_(forth_.size()) {}
+    const float *forth(int64_t column) const { return forth_.data() + at(column); }
+    const float *back(int64_t column) const { return back_.data() + at(column); }
+    const int16_t *exponents(int64_t column) const { return exponents_.data() + at(column); }
+
+    // Picks the scales of a tile's blocks, and stores them.
     void choose(const Truth &truth, const Matrix &m, const Blocks &blocks, Tile tile, Scaling scaling, Rule rule) {
-        float *forth = forth_.data(), *back = back_.data(), *stored = m.scales + blocks.index(tile.row, 0);
-        quick = truth.direct && m.format().quick && scaling == Scaling::pow2;
+        const Element &format = m.format();
+        quick = truth.direct && format.quick && scaling == Scaling::pow2;
+        fits = true;
+        float *stored = m.scales + blocks.index(tile.row, 0);
         blocks.parts(tile.column, tile.column + tile.columns, [&](int64_t begin, int64_t end, int64_t block) {
             begin -= tile.column, end -= tile.column;
-            const Scale scale = codec::choose(truth.largest(begin, end), m.format(), scaling, rule);
-            for (int64_t i = begin; i < end; i++) forth[i] = scale.forth;
-            for (int64_t i = begin; i < end; i++) back[i] = scale.back;
+            const uint32_t largest = truth.largest(begin, end);
+            const Scale scale = codec::choose(largest, format, scaling, rule);
             stored[block] = scale.back;
+            fill(forth_, begin, end, scale.forth);
+            fill(back_, begin, end, scale.back);
+            fits &= number(largest) <= format.largest * scale.back;
             if (!quick) return;
-            const int16_t exponent = int16_t((254 - m.format().bias - int32_t(bits(scale.forth) >> 23)) << 7);
-            for (int64_t i = begin; i < end; i++) exponents_[size_t(i)] = exponent;
-            quick = exponent >= 0 && truth.largest(begin, end) < INFINITE && bits(scale.forth) >> 23;
+            const int16_t exponent = quick_exponent(scale, format);
+            fill(exponents_, begin, end, exponent);
+            quick = exponent >= 0 && largest < INFINITE;
         });
     }
-    void read(const Matrix &m, const Blocks &blocks, Tile tile) {
-        if (!m.scales) return;
-        const float *stored = m.scales + blocks.index(tile.row, 0);
+    // Takes the scales that are stored.
+    void read(const Truth &truth, const Matrix &m, const Blocks &blocks, Tile tile) {
+        const float top = m.format().largest;
+        fits = true;
         blocks.parts(tile.column, tile.column + tile.columns, [&](int64_t begin, int64_t end, int64_t block) {
-            const float scale = stored[block];
-            for (int64_t i = begin; i < end; i++) back_[size_t(i - tile.column)] = scale;
+            begin -= tile.column, end -= tile.column;
+            const float scale = m.scales ? m.scales[blocks.index(tile.row, 0) + block] : 1.0f;
+            fill(back_, begin, end, scale);
+            fits &= number(truth.largest(begin, end)) <= top * scale;
         });
     }
 };
-
-// Calls what(row, first column, last column) for the pieces of a tile; rows and columns are the tile's own.
-template <typename What> void for_pieces(Tile tile, What what) {
-    for (int64_t r = 0; r < tile.rows; r++)
-        for (int64_t first = 0; first < tile.columns; first += PIECE) what(r, first, std::min(tile.columns, first + PIECE));
-}
 
 // Compares with what is stored in `m`.
 class Comparison {
@@ -160,24 +181,27 @@ class Comparison {
     void add(int64_t r, int64_t first, int64_t count, const float *truth) {
         float stored[PIECE];
         m.format().decode(m.codes + (tile.row + r) * m.stride, tile.column + first, count, stored);
-        if (ordinary)
-            measure.add(truth, stored, columns.back(first), count, m.format().largest);
-        else
-            measure.add_any(truth, stored, columns.back(first), count, m.format().largest);
+        const float *back = columns.back(first), top = m.format().largest;
+        if (!ordinary) return measure.add_any(truth, stored, back, count, top);
+        measure.add(truth, stored, back, count);
+        if (!columns.fits) measure.add_saturated(truth, back, count, top);
     }
     void fold(Errors &errors) const { measure.fold(tile.rows * tile.columns, errors); }
 };
 
 inline void convert(const Matrix &source, const Matrix &target, Size size, Scaling scaling, Rule rule, Errors *errors) {
-    const bool scaled = scaling != Scaling::none, divide = scaling == Scaling::f32 || scaling == Scaling::bf16;
+    const bool scaled = scaling != Scaling::none && target.scales, divide = scaling != Scaling::pow2;
     const Blocks blocks(target, size);
     const Tiling tiling(blocks, size, scaled);
     Truth truth(source, tiling);
-    Columns columns(tiling.width);
+    Columns columns(blocks, tiling.width);
     tiling.each([&](Tile tile) {
         truth.move(tile);
         truth.look();
-        if (scaled) columns.choose(truth, target, blocks, tile, scaling, rule);
+        if (scaled)
+            columns.choose(truth, target, blocks, tile, scaling, rule);
+        else if (errors)
+            columns.read(truth, target, blocks, tile);
         Comparison comparison(truth, target, tile, columns);
         for_pieces(tile, [&](int64_t r, int64_t first, int64_t end) {
             float spare[PIECE];
@@ -196,11 +220,11 @@ inline void compare(const Matrix &a, const Matrix &b, Size size, Errors &errors)
     const Blocks blocks(b, size);
     const Tiling tiling(blocks, size, b.scales != nullptr);
     Truth truth(a, tiling);
-    Columns columns(tiling.width);
+    Columns columns(blocks, tiling.width);
     tiling.each([&](Tile tile) {
         truth.move(tile);
         truth.look();
-        columns.read(b, blocks, tile);
+        columns.read(truth, b, blocks, tile);
         Comparison comparison(truth, b, tile, columns);
         for_pieces(tile, [&](int64_t r, int64_t first, int64_t end) {
             float spare[PIECE];
