@@ -92,7 +92,6 @@ def test_codes_come_back(element):
     assert torch.equal(encode(values[finite], element), codes[finite])
 
 
-E4M3 = ELEMENTS["e4m3fn"]
 DIFFERENCES = [  # value, element, this package, PyTorch's cast, ml_dtypes's or en_dtypes's; as values
     (500.0, "e4m3fn", 448.0, 448.0, torch.nan),
     (torch.inf, "e4m3fn", 448.0, 448.0, torch.nan),
@@ -123,7 +122,37 @@ def test_where_libraries_differ(value, element, here, in_torch, in_numpy):
             )
 
 
+NANS = [  # fp32 bits, element, code
+    (0x7FC00000, "f32", 0x7FC00000),
+    (0xFFC12345, "f32", 0xFFC12345),
+    (0x7FC00000, "bf16", 0x7FC0),
+    (0xFF812345, "bf16", 0xFFC1),  # what fits of its bits, made quiet
+    (0x7F800001, "bf16", 0x7FC0),  # not infinity
+    (0xFF800001, "tf32", 0x7FE00),
+    (0xFFC12345, "f16", 0xFE00),
+    (0x7F812345, "e4m3fn", 0x7F),
+    (0xFF812345, "e4m3fn", 0xFF),
+    (0xFF812345, "e5m2", 0xFF),
+    (0xFF812345, "e4m3fnuz", 0x80),
+    (0x7F812345, "e5m2fnuz", 0x80),
+    (0x7F812345, "hif8", 0x80),
+    (0xFF812345, "e8m0", 0xFF),
+    (0xFF812345, "e2m1", 0),
+    (0xFF812345, "e3m2", 0),
+    (0xFF812345, "e2m3", 0),
+    (0x7F812345, "int8", 0),
+    (0x7F812345, "int4", 0),
+]
+
+
+@pytest.mark.parametrize(("bits", "element", "code"), NANS)
+def test_nan(bits, element, code):
+    assert encode(torch.tensor([bits]).to(torch.int32).view(torch.float32), element).item() == code
+
+
 LARGEST = [
+    ("f32", 3.4028234663852886e38, 2.0**-149),
+    ("bf16", 3.3895313892515355e38, 2.0**-133),
     ("tf32", 3.4011621342146535e38, 2.0**-136),
     ("f16", 65504.0, 2.0**-24),
     ("e4m3fn", 448.0, 2.0**-9),

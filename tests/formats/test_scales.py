@@ -107,6 +107,13 @@ def test_stored_scales_come_back_or_are_refused():
             store(torch.tensor([1.0, wrong]), encoding)
 
 
+@pytest.mark.parametrize("way", [store, load])
+def test_an_encoding_that_is_none_is_refused(way):
+    """Packed words are no numbers: a cast would make scales of them without a word."""
+    with pytest.raises(ValueError, match="int32"):
+        way(torch.ones(2), "int32")
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (4, 4), (5, 7), (128, 56)])
 def test_packed_int32(shape):
     codes = torch.randint(0, 256, shape, dtype=torch.uint8)
@@ -125,6 +132,13 @@ FACTORS = [
     (torch.tensor([1.5, 1.25]), None),
     (torch.tensor([1.5, 0.0]), None),
     (torch.tensor([1.5, -1.5]), None),
+    (torch.tensor([torch.inf, torch.inf]), None),
+    (torch.tensor([torch.nan, 1.0]), None),
+    (torch.tensor([1.0, torch.inf]), None),
+    (torch.tensor([2.0**-127, 2.0**127]), 1.0),
+    (torch.tensor([2.0**-128, 1.0]), None),  # no byte for it
+    (torch.tensor([3 * 2.0**-128, 1.5]), 1.5),  # a subnormal
+    (torch.tensor([]), 1.0),
 ]
 
 
