@@ -1,8 +1,11 @@
 """A folder in Hugging Face's layout: shards, their index, the configuration and the files beside them."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from xinqiao.convert.source.entry import Checkpoint, Entry
 from xinqiao.convert.source.safetensors import read_header
@@ -32,6 +35,13 @@ def open_folder(folder: Path) -> Checkpoint:
     if path.exists():
         _compare(path, where, entries)
     return Checkpoint(folder, "safetensors", entries, read_config(folder), _beside(folder))
+
+
+def beside(checkpoint: Checkpoint) -> Checkpoint:
+    """The same with the configuration and the other files of its folder."""
+    if not checkpoint.path.is_dir():
+        return checkpoint
+    return msgspec.structs.replace(checkpoint, config=read_config(checkpoint.path), others=_beside(checkpoint.path))
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -64,11 +74,10 @@ def _weight_map(path: Path) -> dict[str, str]:
 def _inside(folder: Path, name: str) -> Path:
     """A shard by its plain name. A link of that name may lead elsewhere, as in Hugging Face's cache."""
     if not name.endswith(".safetensors") or name.startswith(".") or any(c in name for c in "/\\:\0"):
-        raise InputError(f"{folder}: the index names {name!r}, which is not a .safetensors file of this folder")
-    path = folder / name
-    if not path.is_file():
-        raise InputError(f"{path}: is missing, and the index names it")
-    return path
+        raise InputError(f"{folder}: the index names {name[:80]!r}, which is not a .safetensors file of this folder")
+    if name not in os.listdir(folder) or not (folder / name).is_file():
+        raise InputError(f"{folder}: {name[:80]} is missing, and the index names it")
+    return folder / name
 
 
 def _compare(path: Path, where: dict[str, str], entries: dict[str, Entry]) -> None:
