@@ -22,6 +22,7 @@ NUMPY = {
     "e2m3": ml_dtypes.float6_e2m3fn,
     "hif8": en_dtypes.hifloat8,
     "int4": ml_dtypes.int4,
+    "int8": np.int8,
 }
 TORCH = {
     "e4m3fn": torch.float8_e4m3fn,
@@ -31,7 +32,7 @@ TORCH = {
     "e8m0": torch.float8_e8m0fnu,
     "bf16": torch.bfloat16,
 }
-ROUNDED = [name for name in NUMPY if name not in ("e8m0", "int4")]
+ROUNDED = [name for name in NUMPY if name not in ("e8m0", "int4", "int8")]
 
 
 def stored(element):
@@ -92,18 +93,24 @@ def test_codes_come_back(element):
     assert torch.equal(encode(values[finite], element), codes[finite])
 
 
-DIFFERENCES = [  # value, element, this package, PyTorch's cast, ml_dtypes's or en_dtypes's; as values
+CAST = {**TORCH, "f16": torch.float16, "int8": torch.int8}
+DIFFERENCES = [  # value, element, this package, PyTorch's cast, that of ml_dtypes, en_dtypes or NumPy; as values
     (500.0, "e4m3fn", 448.0, 448.0, torch.nan),
     (torch.inf, "e4m3fn", 448.0, 448.0, torch.nan),
-    (torch.inf, "e5m2", 57344.0, torch.inf, torch.inf),
     (70000.0, "e5m2", 57344.0, torch.inf, torch.inf),
-    (300.0, "e4m3fnuz", 240.0, None, torch.nan),
+    (torch.inf, "e5m2", 57344.0, torch.inf, torch.inf),
+    (300.0, "e4m3fnuz", 240.0, torch.nan, torch.nan),
+    (70000.0, "e5m2fnuz", 57344.0, torch.nan, torch.nan),
     (70000.0, "f16", 65504.0, torch.inf, torch.inf),
+    (65536.0, "hif8", 32768.0, None, torch.inf),
     (0.0, "e8m0", 2.0**-127, 2.0**-127, torch.nan),
     (-3.0, "e8m0", 4.0, 4.0, torch.nan),
-    (65536.0, "hif8", 32768.0, None, torch.inf),
-    (-0.0, "hif8", 0.0, None, 0.0),
-    (torch.nan, "e2m1", 0.0, None, None),
+    (torch.nan, "e2m1", 0.0, None, -0.0),
+    (torch.nan, "e3m2", 0.0, None, -0.0),
+    (torch.nan, "e2m3", 0.0, None, -0.0),
+    (1.5, "int8", 2.0, 1.0, 1.0),
+    (200.0, "int8", 127.0, -56.0, -56.0),
+    (9.0, "int4", 7.0, None, -7.0),
 ]
 
 
@@ -113,10 +120,9 @@ def test_where_libraries_differ(value, element, here, in_torch, in_numpy):
     values = torch.tensor([value])
     assert same(decode(encode(values, element), element), torch.tensor([here]))
     if in_torch is not None:
-        cast = values.half() if element == "f16" else values.to(TORCH[element])
-        assert same(cast.float(), torch.tensor([in_torch]))
+        assert same(values.to(CAST[element]).float(), torch.tensor([in_torch]))
     if in_numpy is not None:
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             assert same(
                 torch.from_numpy(values.numpy().astype(NUMPY[element]).astype(np.float32)), torch.tensor([in_numpy])
             )

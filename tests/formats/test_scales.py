@@ -70,32 +70,23 @@ def sqnr(a, b):
     return (10 * torch.log10(a.square().sum() / (a - b).square().sum())).item()
 
 
-ACCURACY = [  # element, block, scale, rule, dB of Gaussian weights
-    ("e4m3fn", (128, 128), "pow2", "ceil", 31.5),
-    ("e4m3fn", (1, 32), "pow2", "ceil", 31.5),
-    ("e4m3fn", (1, 32), "pow2", "floor", 30.7),
-    ("e4m3fn", (1, 32), "pow2", "nearest", 20.6),
-    ("e4m3fn", (128, 128), "f32", "ceil", 31.6),
-    ("e2m1", (1, 32), "pow2", "ceil", 18.5),
-    ("int8", (1, 0), "f32", "ceil", 42.1),
-    ("int8", (128, 128), "f32", "ceil", 40.5),
-]
-
-
-@pytest.mark.parametrize(("element", "block", "scale", "rule", "meant"), ACCURACY)
-def test_accuracy(element, block, scale, rule, meant):
-    """The figures that docs/formats.md gives."""
+def test_scales_changed_without_the_original_weights():
+    """Rounded twice: 3.1 dB less than powers of two from the original."""
     values = torch.randn(1024, 1024, generator=torch.Generator().manual_seed(0))
-    found = quantize(values, element, block, scale, rule)
-    assert abs(sqnr(values, dequantize(found.codes, found.scales, element, block)) - meant) < 0.4
+    first = quantize(values, "e4m3fn", (128, 128), "f32")
+    known = dequantize(first.codes, first.scales, "e4m3fn", (128, 128))
+    for source, decibels in ((values, 31.5), (known, 28.4)):
+        found = quantize(source, "e4m3fn", (128, 128), "pow2")
+        again = dequantize(found.codes, found.scales, "e4m3fn", (128, 128))
+        assert sqnr(values, again) == pytest.approx(decibels, abs=0.2)
 
 
 def test_rounding_scales_but_keeping_codes_is_what_it_is():
-    """The field's commonest bug: 4 to 10 dB."""
+    """The field's commonest bug: 5 to 10 dB."""
     values = torch.randn(512, 512, generator=torch.Generator().manual_seed(0)) * 0.02
     found = quantize(values, "e4m3fn", (128, 128), "f32")
     rounded = torch.exp2(torch.ceil(torch.log2(found.scales)))
-    assert 4 < sqnr(values, dequantize(found.codes, rounded, "e4m3fn", (128, 128))) < 12
+    assert 5 < sqnr(values, dequantize(found.codes, rounded, "e4m3fn", (128, 128))) < 12
 
 
 def test_stored_scales_come_back_or_are_refused():

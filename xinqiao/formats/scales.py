@@ -12,7 +12,7 @@ RULES = {
     "ceil": "the smallest power of two that lets the largest magnitude fit; nothing saturates (DeepSeek, DeepGEMM)",
     "floor": "the power of two of the largest magnitude's exponent; the top of its binade saturates (OCP MX 1.0)",
     "even": "as floor, after rounding the largest magnitude to the element's mantissa (torchao's EVEN)",
-    "nearest": "the nearest power of two; half of all blocks saturate: only to reproduce what a plain cast does",
+    "nearest": "the nearest power of two; more than half of all blocks saturate: only to show what a plain cast does",
 }
 LEAST = 1e-4  # DeepSeek's and DeepGEMM's floor under the largest magnitude of a block of floats
 TALLEST = {"hif8": 15.0}  # where a block's largest magnitude is put, if not at the format's largest value
