@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.formats.numbers_of_all_kinds import adversarial_floats, all_bfloat16, random_floats
-from xinqiao.formats.elements import ELEMENTS, decode, encode
+from xinqiao.formats.elements import ELEMENTS, Element, decode, encode
 
 NUMPY = {
     "f16": np.float16,
@@ -91,6 +91,56 @@ def test_codes_come_back(element):
     values = decode(codes, element)
     finite = values.isfinite() & (values.abs() <= row.largest)
     assert torch.equal(encode(values[finite], element), codes[finite])
+
+
+@pytest.mark.parametrize("element", [name for name, row in ELEMENTS.items() if not row.cut and name != "e8m0"])
+def test_beyond_the_largest_is_the_largest(element):
+    """From half a step above it to infinity, with the sign."""
+    values = torch.cat((adversarial_floats(element), random_floats(100_000), torch.tensor([torch.inf, -torch.inf])))
+    beyond = values[values.abs() > ELEMENTS[element].largest]
+    assert len(beyond) > 20
+    assert torch.equal(decode(encode(beyond, element), element), beyond.sign() * ELEMENTS[element].largest)
+
+
+def test_bfloat16_overflows_as_ieee_says():
+    values = torch.cat((adversarial_floats("bf16"), all_bfloat16(), random_floats(100_000)))
+    values = values[~values.isnan()]
+    assert torch.equal(encode(values, "bf16"), as_numpy("bf16", values))
+
+
+def test_tf32_is_fp32_rounded_at_its_thirteenth_bit():
+    values = torch.cat((adversarial_floats("tf32"), all_bfloat16(), random_floats(1_000_000)))
+    values = values[~values.isnan()]
+    bits = values.view(torch.int32).to(torch.int64) & 0xFFFFFFFF
+    assert torch.equal(encode(values, "tf32"), (bits + 0xFFF + (bits >> 13 & 1)) >> 13)
+
+
+@pytest.mark.parametrize("element", ["int8", "int4"])
+def test_whole_numbers_are_rounded_and_clipped(element):
+    values = torch.cat((torch.arange(-300, 300) / 2, random_floats(100_000)))
+    values = values[~values.isnan()]
+    top = ELEMENTS[element].largest
+    assert np.array_equal(decode(encode(values, element), element).numpy(), np.clip(np.rint(values.numpy()), -top, top))
+
+
+def test_fp32_is_itself():
+    bits = torch.randint(0, 1 << 32, (1_000_000,), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(encode(decode(bits, "f32"), "f32"), bits)
+
+
+NEW = [
+    ("float8_e3m4", {"exponent": 3, "mantissa": 4, "bias": 3, "infinity": 0x70, "nan": 0x78}),
+    ("float8_e4m3", {"exponent": 4, "mantissa": 3, "bias": 7, "infinity": 0x78, "nan": 0x7C}),
+    ("float8_e4m3b11fnuz", {"exponent": 4, "mantissa": 3, "bias": 11, "nan": 0x80, "minus_zero": False}),
+]
+
+
+@pytest.mark.parametrize(("name", "row"), NEW)
+def test_a_new_format_is_a_row(name, row, monkeypatch):
+    monkeypatch.setitem(ELEMENTS, name, Element(name=name, bits=8, words="", source="", **row))
+    monkeypatch.setitem(NUMPY, name, getattr(ml_dtypes, name))
+    test_every_code(name)
+    test_adversarial_floats(name)
 
 
 CAST = {**TORCH, "f16": torch.float16, "int8": torch.int8}
