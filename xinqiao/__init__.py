@@ -1,8 +1,8 @@
 """Move a PyTorch model from NVIDIA to another AI chip.
 
 The verbs in Python: `xinqiao.virtual(chip)`, `xinqiao.run(settings, script, arguments)`, and the packages
-`xinqiao.convert`, `xinqiao.port`, `xinqiao.prove` and `xinqiao.report`. Importing this package imports nothing else; each part is loaded
-when first used.
+`xinqiao.convert`, `xinqiao.port`, `xinqiao.prove` and `xinqiao.report`. Importing this package imports nothing else;
+each part is loaded when first used.
 """
 
 from importlib import import_module
