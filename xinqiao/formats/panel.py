@@ -62,7 +62,7 @@ def compare(a: Matrix, b: Matrix, rows: int, columns: int, errors: Errors) -> No
     errors.count += x.numel()
     errors.different += int(((x != y) & ~(x.isnan() & y.isnan())).sum())
     errors.saturated += int((finite & (x.abs() > _limit(b, rows, columns))).sum())
-    errors.underflowed += int(((x != 0) & (y == 0)).sum())
+    errors.underflowed += int((finite & (x != 0) & (y == 0)).sum())
     errors.nonfinite += int((~finite).sum())
     errors.signal += float(known.square().sum())
     errors.noise += float(off.square().sum())

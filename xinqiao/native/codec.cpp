@@ -1,15 +1,13 @@
 // Matrices from one number format to another, tile by tile, and how far the stored values are from what they were.
 // The interface is plain C; codec.py says what it means. Nothing here depends on PyTorch.
-#include "codec_rows.h"
 #include "codec_tiles.h"
-#include <algorithm>
 
 namespace codec {
 
-float hif8_value(uint32_t code) {
+float HiF8::value(uint32_t code) {
     const uint32_t a = code & 0x7f;
     const float sign = code & 0x80 ? -1.0f : 1.0f;
-    if (a == 0) return code ? number(0x7fc00000) : 0.0f;
+    if (a == 0) return code ? number(NOT_A_NUMBER) : 0.0f;
     if (a == 0x6f) return sign * number(INFINITE);
     if (a < 0x08) return sign * std::ldexp(1.0f, int(a) - 23);
     if (a < 0x10) return sign * (1 + float(a & 7) / 8);
@@ -23,12 +21,12 @@ float hif8_value(uint32_t code) {
     return sign * std::ldexp(1 + part, exponent);
 }
 
-uint32_t hif8_code(float value) { // ties away from zero, saturating
-    const uint32_t all = bits(value), sign = (all & SIGN) >> 24;
+uint32_t HiF8::code(float x) {
+    const uint32_t all = bits(x), sign = (all & SIGN) >> 24;
     uint32_t a = all & MAGNITUDE;
     if (a > INFINITE) return 0x80;
     if (a < bits(0x1p-23f)) return 0;
-    a = std::min(a, bits(32768.0f));
+    a = std::clamp(a, bits(0x1p-22f), bits(largest));
     const int before = int(a >> 23) - 127, size = before < 0 ? -before : before;
     const int mantissa = before < -15 ? 0 : size < 4 ? 3 : size < 8 ? 2 : 1;
     a = (a + (1u << (22 - mantissa))) >> (23 - mantissa) << (23 - mantissa);
@@ -42,16 +40,54 @@ uint32_t hif8_code(float value) { // ties away from zero, saturating
     return sign | 0x60 | minus << 4 | (e & 7) << 1 | (a >> 22 & 1);
 }
 
+// IEEE arithmetic for the length of a call: a thread may have been told to round otherwise or to drop subnormals.
+class Ieee {
+#if defined(__x86_64__)
+    using Control = uint32_t;
+    static constexpr Control usual = 0x1f80;
+    static Control read() {
+        Control found;
+        asm volatile("stmxcsr %0" : "=m"(found) : : "memory");
+        return found;
+    }
+    static void write(Control to) { asm volatile("ldmxcsr %0" : : "m"(to) : "memory"); }
+#elif defined(__aarch64__)
+    using Control = uint64_t;
+    static constexpr Control usual = 0;
+    static Control read() {
+        Control found;
+        asm volatile("mrs %0, fpcr" : "=r"(found) : : "memory");
+        return found;
+    }
+    static void write(Control to) { asm volatile("msr fpcr, %0" : : "r"(to) : "memory"); }
+#else
+    using Control = int;
+    static constexpr Control usual = 0;
+    static Control read() { return usual; }
+    static void write(Control) {}
+#endif
+    const Control before = read();
+
+  public:
+    Ieee() { write(usual); }
+    ~Ieee() { write(before); }
+    Ieee(const Ieee &) = delete;
+};
+
 } // namespace codec
 
+#pragma GCC visibility push(default)
 extern "C" {
 
 void xq_codec_convert(const codec::Matrix *source, const codec::Matrix *target, int64_t rows, int64_t columns,
                       int32_t scaling, int32_t rule, codec::Errors *errors) {
+    const codec::Ieee arithmetic;
     codec::convert(*source, *target, {rows, columns}, codec::Scaling(scaling), codec::Rule(rule), errors);
 }
 
 void xq_codec_compare(const codec::Matrix *a, const codec::Matrix *b, int64_t rows, int64_t columns, codec::Errors *errors) {
+    const codec::Ieee arithmetic;
     codec::compare(*a, *b, {rows, columns}, *errors);
 }
 }
+#pragma GCC visibility pop

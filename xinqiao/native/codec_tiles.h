@@ -1,246 +1,236 @@
-// Tiles: what is converted at a time. A tile's fp32 values stay in the second-level cache between the passes over them.
+// Tiles: what is converted at a time. A tile's true values stay in the second-level cache between the passes over them, and
+// a piece of one of its rows in the first.
 #pragma once
-#include "codec_rows.h"
-#include <algorithm>
+#include "codec_measure.h"
+#include "codec_scales.h"
 #include <memory>
 #include <numeric>
+#include <vector>
 
 namespace codec {
 
-struct Matrix { // as in codec.py
-    uint8_t *codes;
-    float *scales; // null: unscaled
-    int64_t stride;
-    int32_t element, block_rows, block_columns;
-};
-struct Size {
-    int64_t rows, columns;
-};
-struct Errors { // as in codec.py
-    int64_t count, different, saturated, underflowed, nonfinite;
-    double signal, noise, largest;
-};
-enum class Scaling : int32_t { none, f32, bf16, pow2 };
-enum class Rule : int32_t { ceil, floor, even, nearest };
-
-constexpr int64_t UNIT = 256;  // columns: a multiple of every block that an element has of its own
-constexpr int64_t WIDE = 2048; // columns of a tile one row high
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
-// The blocks of a matrix, with whole dimensions written out.
-struct Blocks {
-    int64_t rows, columns, across;
-    Blocks(const Matrix &m, Size size)
-        : rows(m.block_rows ? m.block_rows : std::max<int64_t>(1, size.rows)),
-          columns(m.block_columns ? m.block_columns : std::max<int64_t>(1, size.columns)), across(ceil_div(size.columns, columns)) {}
-    int64_t index(int64_t row, int64_t column) const { return row / rows * across + column / columns; }
-    // Calls what(begin, end, index) for the parts of columns [first, end) of a row that lie in one block.
-    template <typename What> void parts(int64_t row, int64_t first, int64_t end, What what) const {
-        for (int64_t begin = first; begin < end;) {
-            const int64_t next = std::min(end, (begin / columns + 1) * columns);
-            what(begin, next, index(row, begin));
-            begin = next;
-        }
-    }
-};
+constexpr int64_t UNIT = 256;  // columns: a multiple of every group that an element has of its own
+constexpr int64_t PIECE = 512; // columns
+constexpr int64_t WIDE = 1024; // columns of a tile, about
 
 struct Tile {
     int64_t row, rows, column, columns;
 };
 
-template <typename What> void for_tiles(Size size, int64_t height, int64_t width, What what) {
-    for (int64_t row = 0; row < size.rows; row += height)
-        for (int64_t column = 0; column < size.columns; column += width)
-            what(Tile{row, std::min(height, size.rows - row), column, std::min(width, size.columns - column)});
-}
-
-// Values of a row, scales applied.
-inline void decode_row(const Matrix &m, const Blocks &blocks, int64_t row, int64_t first, int64_t count, Floats out) {
-    ELEMENTS[m.element].decode(m.codes + row * m.stride, first, count, out);
-    if (!m.scales) return;
-    blocks.parts(row, first, first + count, [&](int64_t begin, int64_t end, int64_t index) {
-        const float scale = m.scales[index];
-        for (int64_t i = begin - first; i < end - first; i++) out[i] *= scale;
-    });
-}
-
-inline uint32_t largest_magnitude(ConstFloats values, int64_t count) { // as bits; NaN and infinity count as the largest finite
-    uint32_t found = 0;
-    for (int64_t i = 0; i < count; i++) found = std::max(found, bits(values[i]) & MAGNITUDE);
-    return std::min(found, INFINITE - 1);
-}
-
-inline float bf16_nearest(float value) { return number(bf16_code(value) << 16); }
-
-// What a block's values are multiplied or divided by on the way to codes, and multiplied by on the way back.
-struct Scale {
-    float back, forth;
-    bool divide;
-};
-
-inline uint32_t power_of_two(uint32_t amax, const Element &element, Rule rule) { // exponent byte
-    const int64_t field = amax >> 23;
-    switch (rule) {
-    case Rule::ceil: {
-        const uint32_t b = bits(std::max(number(amax), 1e-4f) / element.largest);
-        return std::clamp<uint32_t>((b >> 23) + ((b & 0x7fffff) != 0), 1, 254);
+// Tiles that hold whole blocks of the target, if it has scales.
+struct Tiling {
+    Size size;
+    int64_t height = 1, width;
+    Tiling(const Blocks &blocks, Size size, bool scaled) : size(size) {
+        if (scaled) height = std::clamp<int64_t>(blocks.rows, 1, std::max<int64_t>(1, size.rows));
+        const int64_t unit = scaled && blocks.across > 1 ? std::lcm(blocks.columns, UNIT) : UNIT;
+        width = scaled && blocks.across <= 1 ? size.columns : std::max(unit, WIDE / unit * unit);
+        width = std::clamp<int64_t>(width, 1, std::max<int64_t>(1, size.columns));
     }
-    case Rule::floor: return uint32_t(std::clamp<int64_t>(field - element.exponent, 0, 254));
-    case Rule::even: {
-        const int64_t rounded = (amax + (1u << (22 - element.mantissa))) >> 23;
-        return uint32_t(std::clamp<int64_t>(rounded - element.exponent, 0, 254));
-    }
-    case Rule::nearest: return std::min<uint32_t>(e8m0_code(number(amax) / element.largest), 254);
-    }
-    return 127;
-}
-
-inline Scale choose(uint32_t amax, const Element &element, Scaling scaling, Rule rule) {
-    if (scaling == Scaling::pow2) {
-        const uint32_t byte = power_of_two(amax, element, rule);
-        return {e8m0_value(byte), e8m0_value(254 - byte), false};
-    }
-    const bool whole_numbers = element.mantissa == 0;
-    // HiF8 is finest around 1: its blocks reach up to the largest value with three mantissa bits.
-    const float top = element.decode == decode_table<hif8_value> ? 15.0f : element.largest;
-    float scale = whole_numbers ? (amax ? number(amax) / top : 1.0f) : std::max(number(amax), 1e-4f) / top;
-    if (scaling == Scaling::bf16) scale = bf16_nearest(scale);
-    return {scale, scale, true};
-}
-
-// As many lanes at a time as the processor has; sixteen in all, so that sums are the same on every one.
-#if defined(__AVX512F__)
-constexpr int BYTES = 64;
-#elif defined(__AVX2__)
-constexpr int BYTES = 32;
-#else
-constexpr int BYTES = 16;
-#endif
-typedef float Floats_ __attribute__((vector_size(BYTES)));
-typedef int32_t Ints __attribute__((vector_size(BYTES)));
-constexpr int LANES = 16, PARTS = LANES * 4 / BYTES;
-
-// Adds up over the rows of a tile, each lane a sum of its own; folded into doubles at its end.
-struct Measure {
-    Floats_ signal[PARTS] = {}, noise[PARTS] = {}, largest[PARTS] = {};
-    Ints different[PARTS] = {}, saturated[PARTS] = {}, underflowed[PARTS] = {}, nonfinite[PARTS] = {};
-
-    void row(const float *a, const float *b, int64_t count, float limit) {
-        int64_t i = 0;
-        for (; i + LANES <= count; i += LANES) sixteen(a + i, b + i, limit);
-        if (i == count) return;
-        float x[LANES] = {}, y[LANES] = {}; // zeros differ in nothing
-        std::copy(a + i, a + count, x);
-        std::copy(b + i, b + count, y);
-        sixteen(x, y, limit);
-    }
-    void fold(Errors &errors) const {
-        for (int lane = 0; lane < LANES; lane++) {
-            const int part = lane / (BYTES / 4), at = lane % (BYTES / 4);
-            errors.signal += double(signal[part][at]);
-            errors.noise += double(noise[part][at]);
-            errors.largest = std::max(errors.largest, double(largest[part][at]));
-            errors.different -= different[part][at];
-            errors.saturated -= saturated[part][at];
-            errors.underflowed -= underflowed[part][at];
-            errors.nonfinite -= nonfinite[part][at];
-        }
-    }
-
-  private:
-    void sixteen(const float *a, const float *b, float limit) {
-        for (int part = 0; part < PARTS; part++) {
-            Floats_ x, y;
-            std::memcpy(&x, a + part * (BYTES / 4), BYTES);
-            std::memcpy(&y, b + part * (BYTES / 4), BYTES);
-            const Ints size = reinterpret_cast<Ints>(x) & int32_t(MAGNITUDE);
-            const Ints finite = size < int32_t(INFINITE); // a true lane is -1
-            const Ints both_nan = (x != x) & (y != y);
-            const Floats_ known = reinterpret_cast<Floats_>(reinterpret_cast<Ints>(x) & finite);
-            const Floats_ off = reinterpret_cast<Floats_>(reinterpret_cast<Ints>(x - y) & finite);
-            const Floats_ away = reinterpret_cast<Floats_>(reinterpret_cast<Ints>(off) & int32_t(MAGNITUDE));
-            signal[part] += known * known;
-            noise[part] += off * off;
-            largest[part] = largest[part] > away ? largest[part] : away;
-            different[part] += (x != y) & ~both_nan;
-            saturated[part] += (reinterpret_cast<Floats_>(size) > limit) & finite;
-            underflowed[part] += (x != 0.0f) & (y == 0.0f);
-            nonfinite[part] += ~finite;
-        }
+    template <typename What> void each(What what) const {
+        for (int64_t row = 0; row < size.rows; row += height)
+            for (int64_t column = 0; column < size.columns; column += width)
+                what(Tile{row, std::min(height, size.rows - row), column, std::min(width, size.columns - column)});
     }
 };
 
-inline float limit_of(const Matrix &m, int64_t index) {
-    const float largest = ELEMENTS[m.element].largest;
-    return m.scales ? largest * m.scales[index] : largest;
+// Calls what(row, first column, last column) for the pieces of a tile; rows and columns are the tile's own.
+template <typename What> void for_pieces(Tile tile, What what) {
+    for (int64_t r = 0; r < tile.rows; r++)
+        for (int64_t first = 0; first < tile.columns; first += PIECE) what(r, first, std::min(tile.columns, first + PIECE));
 }
 
-inline void measure_tile(const Matrix &m, const Blocks &blocks, Tile tile, ConstFloats truth, Floats row, Errors &errors) {
-    Measure measure;
-    for (int64_t r = 0; r < tile.rows; r++) {
-        decode_row(m, blocks, tile.row + r, tile.column, tile.columns, row);
-        const float *a = truth + r * tile.columns;
-        blocks.parts(tile.row + r, tile.column, tile.column + tile.columns, [&](int64_t begin, int64_t end, int64_t index) {
-            measure.row(a + begin - tile.column, row + begin - tile.column, end - begin, limit_of(m, index));
+// The true values of one tile after the other: the source's own codes where those are bf16 without scales, else fp32.
+class Truth {
+    const Matrix &source;
+    const Blocks blocks;
+    std::unique_ptr<float[]> values;
+    std::unique_ptr<uint32_t[]> found; // largest magnitude of each column, as codes
+    Tile tile{};
+
+    const FourBits *bits_of(int64_t r) const { return reinterpret_cast<const FourBits *>(values.get() + r * tile.columns); }
+
+    // Codes without their signs are in the order of what they stand for.
+    template <typename Code> static void raise(const Code *__restrict from, int64_t count, Code *__restrict to) {
+        for (int64_t i = 0; i < count; i++) to[i] = std::max(to[i], Code(from[i] & Code(Code(-1) >> 1)));
+    }
+    template <typename Code> static Code most(const Code *from, int64_t begin, int64_t end) {
+        Code largest = 0;
+        for (int64_t i = begin; i < end; i++) largest = std::max(largest, Code(from[i] & Code(Code(-1) >> 1)));
+        return largest;
+    }
+    static bool plain(const Matrix &m) { return !m.scales && m.element == KIND_BF16; }
+    FourBits *found_bits() const { return found.get(); }
+    Two *found_codes() const { return reinterpret_cast<Two *>(found.get()); }
+
+  public:
+    const bool direct;
+    const Two *codes(int64_t r) const {
+        return reinterpret_cast<const Two *>(source.codes + (tile.row + r) * source.stride) + tile.column;
+    }
+    Truth(const Matrix &m, const Tiling &tiling)
+        : source(m), blocks(m, tiling.size), values(plain(m) ? nullptr : new float[size_t(tiling.height * tiling.width)]),
+          found(new uint32_t[size_t(tiling.width)]), direct(plain(m)) {}
+
+    void move(Tile to) {
+        tile = to;
+        if (direct) return;
+        for_pieces(tile, [&](int64_t r, int64_t first, int64_t end) {
+            float *out = values.get() + r * tile.columns - tile.column; // columns are the matrix's
+            first += tile.column, end += tile.column;
+            source.format().decode(source.codes + (tile.row + r) * source.stride, first, end - first, out + first);
+            if (!source.scales) return;
+            const float *scales = source.scales + blocks.index(tile.row + r, 0);
+            blocks.parts(first, end, [&](int64_t begin, int64_t stop, int64_t block) {
+                const float scale = scales[block];
+                for (int64_t i = begin; i < stop; i++) out[i] *= scale;
+            });
         });
     }
-    measure.fold(errors);
-    errors.count += tile.rows * tile.columns;
-}
-
-struct Plan { // of tiles
-    int64_t height, width;
-    Plan(const Matrix &target, const Blocks &blocks, Size size, bool scaled) {
-        height = scaled ? std::min<int64_t>(blocks.rows, std::max<int64_t>(1, size.rows)) : 1;
-        const int64_t unit = std::lcm(scaled && target.block_columns ? blocks.columns : 1, UNIT);
-        width = scaled && !target.block_columns ? std::max<int64_t>(1, size.columns)
-                : height == 1                   ? std::max(unit, WIDE / unit * unit)
-                                                : unit;
-        width = std::min(width, std::max<int64_t>(1, size.columns));
+    // Columns [begin, end) of the tile's row `r`; `spare` is where they go if they are not fp32 already.
+    const float *row(int64_t r, int64_t begin, int64_t end, Floats spare) const {
+        if (!direct) return values.get() + r * tile.columns + begin;
+        const Two *from = codes(r) + begin;
+        for (int64_t i = 0; i < end - begin; i++) spare[i] = BF16::value(from[i]);
+        return spare;
     }
-};
-
-inline void encode_tile(const Matrix &m, const Blocks &blocks, Tile tile, ConstFloats values, Scaling scaling, Rule rule) {
-    const Element &element = ELEMENTS[m.element];
-    if (scaling == Scaling::none) {
+    // Readies `largest`.
+    void look() {
+        if (tile.rows == 1) return;
+        std::fill_n(found.get(), tile.columns, 0);
         for (int64_t r = 0; r < tile.rows; r++)
-            element.encode(values + r * tile.columns, tile.columns, 1.0f, false, m.codes + (tile.row + r) * m.stride, tile.column);
-        return;
+            if (direct)
+                raise(codes(r), tile.columns, found_codes());
+            else
+                raise(bits_of(r), tile.columns, found_bits());
     }
-    for (int64_t top = 0; top < tile.rows; top += blocks.rows) {
-        const int64_t end = std::min(tile.rows, top + blocks.rows);
-        blocks.parts(tile.row + top, tile.column, tile.column + tile.columns, [&](int64_t begin, int64_t stop, int64_t index) {
-            const float *block = values + begin - tile.column;
-            uint32_t amax = 0;
-            for (int64_t r = top; r < end; r++) amax = std::max(amax, largest_magnitude(block + r * tile.columns, stop - begin));
-            const Scale scale = choose(amax, element, scaling, rule);
-            m.scales[index] = scale.back;
-            for (int64_t r = top; r < end; r++)
-                element.encode(block + r * tile.columns, stop - begin, scale.forth, scale.divide, m.codes + (tile.row + r) * m.stride, begin);
+    // The largest magnitude in columns [begin, end) of the tile, as fp32 bits.
+    uint32_t largest(int64_t begin, int64_t end) const {
+        if (direct) return uint32_t(most(tile.rows == 1 ? codes(0) : found_codes(), begin, end)) << 16;
+        return most(tile.rows == 1 ? bits_of(0) : found_bits(), begin, end);
+    }
+};
+
+// What each column of a tile is multiplied or divided by, and multiplied by on the way back.
+class Columns {
+    const bool alike; // all columns: those of one piece are kept
+    std::vector<float> forth_, back_;
+    std::vector<int16_t> exponents_;
+
+    int64_t at(int64_t column) const { return alike ? 0 : column; }
+    template <typename T> void fill(std::vector<T> &values, int64_t begin, int64_t end, T value) const {
+        T *to = values.data();
+        end = alike ? std::min(end, PIECE) : end;
+        for (int64_t i = begin; i < end; i++) to[i] = value;
+    }
+
+  public:
+    bool quick = false; // `exponents` stand for `forth`
+    bool fits = false;  // nothing is larger than the format and the scales can tell
+
+    Columns(const Blocks &blocks, int64_t width)
+        : alike(blocks.across <= 1), forth_(size_t(alike ? PIECE : width), 1.0f), back_(forth_), exponents_(forth_.size()) {}
+    const float *forth(int64_t column) const { return forth_.data() + at(column); }
+    const float *back(int64_t column) const { return back_.data() + at(column); }
+    const int16_t *exponents(int64_t column) const { return exponents_.data() + at(column); }
+
+    // Picks the scales of a tile's blocks, and stores them.
+    void choose(const Truth &truth, const Matrix &m, const Blocks &blocks, Tile tile, Scaling scaling, Rule rule) {
+        const Element &format = m.format();
+        quick = truth.direct && format.quick && scaling == Scaling::pow2;
+        fits = true;
+        float *stored = m.scales + blocks.index(tile.row, 0);
+        blocks.parts(tile.column, tile.column + tile.columns, [&](int64_t begin, int64_t end, int64_t block) {
+            begin -= tile.column, end -= tile.column;
+            const uint32_t largest = truth.largest(begin, end);
+            const Scale scale = codec::choose(largest, format, scaling, rule);
+            stored[block] = scale.back;
+            fill(forth_, begin, end, scale.forth);
+            fill(back_, begin, end, scale.back);
+            fits &= number(largest) <= format.largest * scale.back;
+            if (!quick) return;
+            const int16_t exponent = quick_exponent(scale, format);
+            fill(exponents_, begin, end, exponent);
+            quick = exponent >= 0 && largest < INFINITE;
         });
     }
-}
+    // Takes the scales that are stored.
+    void read(const Truth &truth, const Matrix &m, const Blocks &blocks, Tile tile) {
+        const float top = m.format().largest;
+        fits = true;
+        blocks.parts(tile.column, tile.column + tile.columns, [&](int64_t begin, int64_t end, int64_t block) {
+            begin -= tile.column, end -= tile.column;
+            const float scale = m.scales ? m.scales[blocks.index(tile.row, 0) + block] : 1.0f;
+            fill(back_, begin, end, scale);
+            fits &= number(truth.largest(begin, end)) <= top * scale;
+        });
+    }
+};
+
+// Compares with what is stored in `m`.
+class Comparison {
+    const Matrix &m;
+    const Tile tile;
+    const Columns &columns;
+    const bool ordinary;
+    Measure measure;
+
+  public:
+    Comparison(const Truth &truth, const Matrix &m, Tile tile, const Columns &columns)
+        : m(m), tile(tile), columns(columns), ordinary(Measure::ordinary(truth.largest(0, tile.columns))) {}
+    void add(int64_t r, int64_t first, int64_t count, const float *truth) {
+        float stored[PIECE];
+        m.format().decode(m.codes + (tile.row + r) * m.stride, tile.column + first, count, stored);
+        const float *back = columns.back(first), top = m.format().largest;
+        if (!ordinary) return measure.add_any(truth, stored, back, count, top);
+        measure.add(truth, stored, back, count);
+        if (!columns.fits) measure.add_saturated(truth, back, count, top);
+    }
+    void fold(Errors &errors) const { measure.fold(tile.rows * tile.columns, errors); }
+};
 
 inline void convert(const Matrix &source, const Matrix &target, Size size, Scaling scaling, Rule rule, Errors *errors) {
-    const Blocks from(source, size), to(target, size);
-    const Plan plan(target, to, size, scaling != Scaling::none);
-    const std::unique_ptr<float[]> values(new float[size_t(plan.height * plan.width)]), row(new float[size_t(plan.width)]);
-    for_tiles(size, plan.height, plan.width, [&](Tile tile) {
-        for (int64_t r = 0; r < tile.rows; r++)
-            decode_row(source, from, tile.row + r, tile.column, tile.columns, values.get() + r * tile.columns);
-        encode_tile(target, to, tile, values.get(), scaling, rule);
-        if (errors) measure_tile(target, to, tile, values.get(), row.get(), *errors);
+    const bool scaled = scaling != Scaling::none && target.scales, divide = scaling != Scaling::pow2;
+    const Blocks blocks(target, size);
+    const Tiling tiling(blocks, size, scaled);
+    Truth truth(source, tiling);
+    Columns columns(blocks, tiling.width);
+    tiling.each([&](Tile tile) {
+        truth.move(tile);
+        truth.look();
+        if (scaled)
+            columns.choose(truth, target, blocks, tile, scaling, rule);
+        else if (errors)
+            columns.read(truth, target, blocks, tile);
+        Comparison comparison(truth, target, tile, columns);
+        for_pieces(tile, [&](int64_t r, int64_t first, int64_t end) {
+            float spare[PIECE];
+            uint8_t *row = target.codes + (tile.row + r) * target.stride;
+            const bool done = columns.quick && target.format().quick(truth.codes(r) + first, columns.exponents(first), end - first, row, tile.column + first);
+            if (done && !errors) return;
+            const float *values = truth.row(r, first, end, spare);
+            if (!done) target.format().encode(values, columns.forth(first), end - first, divide, row, tile.column + first);
+            if (errors) comparison.add(r, first, end - first, values);
+        });
+        if (errors) comparison.fold(*errors);
     });
 }
 
 inline void compare(const Matrix &a, const Matrix &b, Size size, Errors &errors) {
-    const Blocks first(a, size), second(b, size);
-    const Plan plan(b, second, size, b.scales != nullptr);
-    const std::unique_ptr<float[]> values(new float[size_t(plan.height * plan.width)]), row(new float[size_t(plan.width)]);
-    for_tiles(size, plan.height, plan.width, [&](Tile tile) {
-        for (int64_t r = 0; r < tile.rows; r++)
-            decode_row(a, first, tile.row + r, tile.column, tile.columns, values.get() + r * tile.columns);
-        measure_tile(b, second, tile, values.get(), row.get(), errors);
+    const Blocks blocks(b, size);
+    const Tiling tiling(blocks, size, b.scales != nullptr);
+    Truth truth(a, tiling);
+    Columns columns(blocks, tiling.width);
+    tiling.each([&](Tile tile) {
+        truth.move(tile);
+        truth.look();
+        columns.read(truth, b, blocks, tile);
+        Comparison comparison(truth, b, tile, columns);
+        for_pieces(tile, [&](int64_t r, int64_t first, int64_t end) {
+            float spare[PIECE];
+            comparison.add(r, first, end - first, truth.row(r, first, end, spare));
+        });
+        comparison.fold(errors);
     });
 }
 

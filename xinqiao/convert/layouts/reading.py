@@ -1,40 +1,30 @@
-"""A checkpoint's tensors as weights: codes, and the scales that belong to them.
+"""A checkpoint's tensors as logical weights: codes and the scales that belong to them."""
 
-Names and dtypes are those that published checkpoints have: x.weight with x.weight_scale_inv (DeepSeek-V3), x.scale
-(DeepSeek-V4, whose experts are FP4, two a byte), x.weight_scale (compressed-tensors), and this package's own layouts.
-"""
-
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
+from xinqiao.convert.layouts.blocks import Codes, block_of, hints
+from xinqiao.convert.layouts.refusals import check_offsets, refuse_unknown
 from xinqiao.convert.source.entry import Entry
 from xinqiao.errors import InputError
 from xinqiao.native.codec import GROUPS
 
-PLAIN = {"F64": "f64", "F32": "f32", "F16": "f16", "BF16": "bf16"}
-QUANTISED = {  # dtypes that mean nothing without a scale
-    "F8_E4M3": "e4m3fn",
-    "F8_E5M2": "e5m2",
-    "F8_E4M3FNUZ": "e4m3fnuz",
-    "F8_E5M2FNUZ": "e5m2fnuz",
-    "F4": "e2m1",
-    "I8": "int8",
-}
-ENCODINGS = {"F32": "f32", "BF16": "bf16", "F16": "f16", "F8_E8M0": "e8m0", "U8": "e8m0", "I32": "int32"}
-_BLOCKS = ((128, 128), (1, 32), (1, 128), (1, 0), (0, 0))
-Block = tuple[int, int]
+FLOATS = {"F64": "f64", "F32": "f32", "F16": "f16", "BF16": "bf16"}
+PLAIN = FLOATS | {name.upper(): name for name in GROUPS}  # GGUF's types carry their scales inside
+NARROW = ("F8_E4M3", "F8_E5M2", "F4", "F6_E2M3", "F6_E3M2", "I8", "U8")  # without scales these are no weights
+SCALES = {"F32": "f32", "BF16": "bf16", "F16": "f16", "F8_E8M0": "e8m0", "U8": "e8m0", "I32": "int32"}
+ENDINGS = (  # what replaces '.weight', or follows the name of a parameter that has no '.weight', in its scales' name
+    ".weight_scale_inv",  # DeepSeek-V3, transformers, vLLM, SGLang
+    ".weight_scale",  # compressed-tensors
+    ".scale",  # DeepSeek-V4
+    "_scale_inv",  # transformers' experts in one tensor
+)
 
 
 class Weight(msgspec.Struct, frozen=True):
-    """One weight, or any other tensor.
-
-    shape           of its values
-    element         of its codes; '' for what is no number of ours, whose bytes are copied
-    block           rows and columns of one scale; 0: all of them
-    scale_encoding  'f32', 'bf16', 'f16', 'e8m0', or 'int32': four e8m0 bytes a word along a row
-    """
+    """One weight. shape: of its values. block: rows and columns of one scale (0: all)."""
 
     name: str
     shape: tuple[int, ...]
@@ -42,7 +32,7 @@ class Weight(msgspec.Struct, frozen=True):
     codes: Entry
     scales: Entry | None = None
     scale_encoding: str = ""
-    block: Block = (0, 0)
+    block: tuple[int, int] = (0, 0)
 
     @property
     def quantised(self) -> bool:
@@ -50,89 +40,87 @@ class Weight(msgspec.Struct, frozen=True):
 
 
 def pair(entries: Mapping[str, Entry], config: Mapping[str, Any]) -> list[Weight]:
-    """Every weight, in the entries' order. InputError for codes without scales, scales without codes, or shapes that
-    fit no block: what would otherwise be wrong numbers without a word."""
-    scale_of = dict(_scales(entries))
-    used = set(scale_of.values())
-    stray = next((name for name in entries if _is_scale(name, entries) and name not in used), None)
-    if stray is not None:
-        raise InputError(f"{stray}: is a scale, and the weight that it belongs to is not there")
-    settings = config.get("quantization_config")
-    settings = settings if isinstance(settings, dict) else {}
+    """The weights, in the order of their codes. element '' for tensors that are no numbers of a known format.
+
+    InputError, naming the tensor, for codes without a scale, a scale without codes, a scale whose shape fits no block
+    or several, and for packings of other formats.
+    """
+    refuse_unknown(entries)
+    scales = _scales(entries)
+    taken = {entry.name for entry in scales.values()} | check_offsets(entries)
+    blocks = hints(config)
     return [
-        _weight(entry, entries.get(scale_of.get(name, "")), settings)
+        _scaled(entry, scales[name], blocks) if name in scales else _plain(entry)
         for name, entry in entries.items()
-        if name not in used
+        if name not in taken
     ]
 
 
-def _weight(entry: Entry, scales: Entry | None, settings: Mapping[str, Any]) -> Weight:
-    if scales is None:
-        if entry.dtype.lower() in GROUPS:
-            return Weight(entry.name, entry.shape, entry.dtype.lower(), entry)
-        if entry.dtype in QUANTISED and entry.name.endswith((".weight", "_packed")):
-            raise InputError(f"{entry.name}: is {entry.dtype}, and its scale is not there")
-        return Weight(entry.name, entry.shape, PLAIN.get(entry.dtype, ""), entry)
-    if scales.dtype not in ENCODINGS:
-        raise InputError(f"{scales.name}: a scale of dtype {scales.dtype} is not read")
-    element = _element(entry, scales, settings)
-    shape = (*entry.shape[:-1], entry.shape[-1] * 2) if element == "e2m1" and entry.dtype != "F4" else entry.shape
-    encoding = ENCODINGS[scales.dtype]
-    block = _block(entry.name, shape, scales, settings)
-    return Weight(entry.name.removesuffix("_packed"), shape, element, entry, scales, encoding, block)
+def _scales(entries: Mapping[str, Entry]) -> dict[str, Entry]:
+    """Name of codes → their scale."""
+    found: dict[str, Entry] = {}
+    for name, scale in entries.items():
+        ending = next((ending for ending in ENDINGS if name.endswith(ending)), "")
+        if not ending:
+            continue
+        codes = _codes(entries, name.removesuffix(ending), ending)
+        if codes is None or codes.dtype in PLAIN:
+            if _no_scale(scale, ending):
+                continue
+            raise InputError(f"{name}: a scale whose weight is {'not quantised' if codes else 'missing'}")
+        if codes.name in found:
+            raise InputError(f"{codes.name}: has two scales, {found[codes.name].name} and {name}")
+        found[codes.name] = scale
+    return found
 
 
-def _element(entry: Entry, scales: Entry, settings: Mapping[str, Any]) -> str:
-    """What the codes are. Bytes that are FP4 pairs are known by their name, or by E8M0 scales for 32 values."""
-    if entry.name.endswith("_packed"):
-        return "e2m1"
-    if entry.dtype in ("I8", "U8") and scales.dtype == "F8_E8M0" and entry.shape[-1] == 16 * scales.shape[-1]:
-        return "e2m1"
-    if entry.dtype == "U8" and settings.get("quant_method") == "hif8":
-        return "hif8"
-    if entry.dtype not in QUANTISED:
-        raise InputError(f"{entry.name}: is {entry.dtype} with a scale ({scales.name}), which is not known here")
-    return QUANTISED[entry.dtype]
+def _codes(entries: Mapping[str, Entry], stem: str, ending: str) -> Entry | None:
+    names = (stem,) if ending.startswith("_") else (f"{stem}.weight", f"{stem}.weight_packed")
+    return next((entries[name] for name in names if name in entries), None)
 
 
-def _block(name: str, shape: tuple[int, ...], scales: Entry, settings: Mapping[str, Any]) -> Block:
-    """The block that the scale's shape allows; the configuration's where it says one."""
-    stated = settings.get("weight_block_size")
-    if isinstance(stated, list) and len(stated) == 2 and all(type(n) is int and n >= 0 for n in stated):
-        candidates: tuple[Block, ...] = ((stated[0], stated[1]), *_BLOCKS)
-    else:
-        candidates = _BLOCKS
-    fitting = [block for block in candidates if _fits(block, shape, scales)]
-    if not fitting:
-        raise InputError(f"{scales.name}: its shape {list(scales.shape)} fits no block of {name} {list(shape)}")
-    return fitting[0]
+def _no_scale(entry: Entry, ending: str) -> bool:
+    """Whether it is a parameter of its own: some models have vectors that are called `scale`."""
+    return ending == ".scale" and len(entry.shape) < 2 and entry.dtype in FLOATS
 
 
-def _fits(block: Block, shape: tuple[int, ...], scales: Entry) -> bool:
-    *stack, rows, columns = (1, *shape)[-max(2, len(shape)) :]
-    grid = (-(-rows // (block[0] or rows or 1)), -(-columns // (block[1] or columns or 1)))
-    if scales.dtype == "I32":
-        grid = (grid[0], -(-grid[1] // 4))
-    found = scales.shape
-    if block == (1, 0) and found == (*stack, rows):
-        return True
-    if block == (0, 0) and found in ((), (1,)) and not stack:
-        return True
-    return found == (*stack, *grid)
+def _plain(entry: Entry) -> Weight:
+    if entry.dtype in NARROW and (entry.dtype.startswith("F") or entry.name.endswith(".weight")):
+        raise InputError(f"{entry.name}: {entry.dtype} without a scale")
+    return Weight(entry.name, entry.shape, PLAIN.get(entry.dtype, ""), entry)
 
 
-def _scales(entries: Mapping[str, Entry]) -> Iterator[tuple[str, str]]:
-    """(weight, its scale) by their names."""
-    for name in entries:
-        stem = name.removesuffix("_packed")
-        for scale in (f"{stem}_scale_inv", f"{stem}_scale", f"{stem.removesuffix('.weight')}.scale"):
-            if scale in entries and scale != name:
-                yield name, scale
-                break
+def _scaled(codes: Entry, scale: Entry, blocks: list[tuple[int, int]]) -> Weight:
+    encoding = SCALES.get(scale.dtype)
+    if encoding is None:
+        raise InputError(f"{scale.name}: scales in {scale.dtype} are not read; {', '.join(SCALES)} are")
+    if len(codes.shape) < 2:
+        raise InputError(f"{codes.name}: has a scale, but the shape {list(codes.shape)} is no matrix's")
+    found = [
+        (element, shape, block)
+        for element, shape in _elements(codes, encoding)
+        if (block := block_of(Codes(codes.name, shape), scale, encoding, blocks)) is not None
+    ]
+    if len(found) != 1:
+        what = "several kinds of blocks" if found else "no block"
+        raise InputError(
+            f"{codes.name}: {codes.dtype} {list(codes.shape)} with {scale.name}, {scale.dtype} {list(scale.shape)}, "
+            f"fits {what} that is known here"
+        )
+    element, shape, block = found[0]
+    name = codes.name.removesuffix("_packed") if codes.name.endswith(".weight_packed") else codes.name
+    return Weight(name, shape, element, codes, scale, encoding, block)
 
 
-def _is_scale(name: str, entries: Mapping[str, Entry]) -> bool:
-    """Whether a name is a quantised weight's scale by its form."""
-    return name.endswith((".weight_scale_inv", ".weight_scale")) or (
-        name.endswith(".scale") and entries[name].dtype == "F8_E8M0"
-    )
+def _elements(codes: Entry, encoding: str) -> list[tuple[str, tuple[int, ...]]]:
+    """(element, shape of the values) that codes of this dtype may have."""
+    *outer, columns = codes.shape
+    two_a_byte = ("e2m1", (*outer, 2 * columns))
+    whole = {"F8_E4M3": "e4m3fn", "F8_E5M2": "e5m2", "F4": "e2m1"}.get(codes.dtype)
+    if whole:
+        return [(whole, codes.shape)]
+    if codes.dtype == "I8" and not codes.name.endswith("_packed"):
+        return [("int8", codes.shape)] if encoding != "e8m0" else [("int8", codes.shape), two_a_byte]
+    if codes.dtype in ("U8", "I8"):
+        return [two_a_byte] if encoding == "e8m0" else [("hif8", codes.shape)]
+    return []

@@ -1,51 +1,64 @@
-"""Which weights are quantised: those of linear layers and experts, as the formats' users do."""
+"""Which weights are quantised: those of linear layers and experts."""
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from xinqiao.convert.layouts.reading import Weight
 from xinqiao.convert.layouts.table import Layout
 
-_KEPT = (  # part of a name, in words; the first that fits says why
-    (r"(^|\.|_)(embed|embd|embedding|embeddings|embed_tokens|wte|wpe)(\.|_|$)", "embeddings"),
-    (r"norm", "norms"),
-    (r"(^|\.)(lm_head|output|head|embed_out|score|classifier)\.weight$", "the output head"),
-    (r"(^|\.)(gate|router|shared_expert_gate)\.(weight|wg\.weight)$|router", "routers"),
-    (r"(^|\.)(eh_proj|weights_proj)\.", "small projections that DeepSeek keeps"),
-    (r"(^|\.)(visual|vision_tower|vision_model|audio_tower|mm_projector)(\.|$)", "vision and audio towers"),
-    (r"conv", "convolutions"),
+# The modules that DeepSeek's releases and the recipes of compressed-tensors' users leave alone, and that loaders build
+# without quantisation: a pattern of the weight's name → why.
+_KEPT = {
+    r"embed|(^|\.)(wte|wpe)\.": "an embedding",
+    r"norm": "a norm",
+    r"(^|\.)(lm_head|embed_out|shared_head\.head)\.|^(head|output)\.weight$": "the output layer",
+    r"(^|\.)(router|gate|\w*expert_gate)\.(\w+\.)?weight$": "a router",
+    r"(^|\.)(eh_proj|weights_proj|wgate)\.|\.compressor\.": "a layer that loaders have in full precision only",
+    r"(^|\.)(visual|vision_\w+|vit|image_\w+|audio_\w+|multi_modal_projector|mm_projector|connector)\.": "not language",
+    r"(^|\.|_)conv\w*\.weight$": "a convolution",
+}
+_KEPT_RULES = [(re.compile(pattern), why) for pattern, why in _KEPT.items()]
+_EXPERTS = re.compile(r"(^|\.)experts\.(\w+\.)*weight$|_linear\.weight$")
+_TRANSPOSED = (  # rows are inputs: their blocks would lie across
+    *("gpt2", "gpt_bigcode", "openai-gpt", "imagegpt"),
+    *("gpt_oss", "llama4", "llama4_text"),  # of these the experts
 )
-_TRANSPOSED = ("gpt_oss", "llama4", "llama4_text")  # stacked experts lie [expert, in, out]
 
 
-def which(weight: Weight, layout: Layout, config: Mapping[str, Any]) -> tuple[str, str]:
-    """('convert' or 'keep', why). A quantised weight that is kept becomes bf16."""
+def which(weight: Weight, layout: Layout, config: dict[str, Any]) -> tuple[str, str]:
+    """('convert' or 'keep', why). What is kept and is quantised in the source becomes bf16.
+
+    An unscaled layout takes every float but vectors in F32: norms and routers' biases that were made in F32 stay in it,
+    as in DeepSeek's releases.
+    """
+    if weight.scales is not None and not layout.scale:
+        return "convert", "quantised in the source"
+    if not weight.element or not weight.shape:
+        return "keep", "no matrix of floats"
     if layout.scale is None:
-        return _unscaled(weight)
-    if len(weight.shape) < 2 or not weight.element:
-        return "keep", "no matrices"
-    if not weight.quantised and "quantization_config" in config:
-        return "keep", "in full precision in the source"
-    for pattern, words in _KEPT:
-        if re.search(pattern, weight.name):
-            return "keep", f"{words} stay in full precision"
-    stacked = len(weight.shape) == 3 and "experts" in weight.name
-    if len(weight.shape) > 2 and not stacked:
-        return "keep", "no matrices"
-    if stacked and config.get("model_type") in _TRANSPOSED:
-        return "keep", "stacked experts that lie transposed"
-    if not stacked and not weight.name.endswith(".weight"):
-        return "keep", "no weights of linear layers"
+        if len(weight.shape) == 1 and weight.codes.dtype == "F32":
+            return "keep", "vectors in F32 stay in it"
+        return "convert", "every float"
+    return _quantised(weight, layout, config)
+
+
+def _quantised(weight: Weight, layout: Layout, config: dict[str, Any]) -> tuple[str, str]:
+    name = weight.name
+    why = next((why for pattern, why in _KEPT_RULES if pattern.search(name)), "")
+    if len(weight.shape) < 2:
+        return "keep", "no matrix"
+    if why:
+        return "keep", why
     if layout.block[1] == 32 and weight.shape[-1] % 32:
         return "keep", "rows that are not whole groups of 32"
-    return "convert", "weights of linear layers and experts"
-
-
-def _unscaled(weight: Weight) -> tuple[str, str]:
-    """To a plain float: matrices, whatever they are now, and what is a 16-bit float already. fp32 vectors stay."""
-    if weight.quantised or (len(weight.shape) >= 2 and weight.element):
-        return "convert", "matrices"
-    if weight.element in ("f16", "bf16"):
-        return "convert", "16-bit vectors"
-    return "keep", "fp32 vectors and whole numbers"
+    if weight.scales is not None:
+        return "convert", "quantised in the source"
+    if "quantization_config" in config:
+        return "keep", "in full precision in the source"
+    if not name.endswith(".weight"):
+        return "keep", "no weight of a linear layer"
+    if len(weight.shape) > 2 and not _EXPERTS.search(name):
+        return "keep", "neither a matrix nor experts"
+    if config.get("model_type") in _TRANSPOSED:
+        return "keep", "this model's matrices are transposed"
+    return "convert", "weights of linear layers"
