@@ -3,11 +3,11 @@
     python benchmarks/peers.py peers                       # their environment, once
     python benchmarks/convert_files.py [--gigabytes 4] [--peer-gigabytes 1] [--rounds N] [--folder DIR ...]
 
-A Llama-shaped bf16 checkpoint, in the page cache. A run is a whole process, from start to end; the shortest counts.
-Ours also hashes what it writes, compares every stored value with its source and syncs every file to the disk; no peer
-does any of these. The peers' seconds leave their imports out, ours leave out nothing. The peers get a smaller
-checkpoint, since they take minutes; a rate is what is compared. Where other programs run too, compare the gigabytes a
-processor second.
+A Llama-shaped bf16 checkpoint, in the page cache; rates are of input. A run is a whole process, from start to end; the
+shortest counts. Ours also hashes what it writes, compares every stored value with its source and syncs every file to
+the disk; no peer does any of these. The peers' seconds leave their imports out, ours leave out nothing. The peers get a
+smaller checkpoint, since they take minutes; a rate is what is compared. Where other programs run too, compare the
+gigabytes a processor second.
 """
 
 import argparse
@@ -20,6 +20,11 @@ from checkpoints import XINQIAO, Run, measured, synthetic, tensor_bytes
 
 HERE = Path(__file__).parent
 TO = ("fp8-ue8m0", "fp8-block", "mxfp8", "int8-channel")
+
+
+def in_fp8(source: Path) -> Path:
+    """Where the same checkpoint lies in fp8-ue8m0."""
+    return source.with_name(f"{source.name}-fp8")
 
 
 def shortest(runs: list[Run]) -> Run:
@@ -60,8 +65,8 @@ class Bench:
         size = tensor_bytes(source) / 1e9
         self.rates[title] = (size / run.seconds, size / run.processor)
         print(
-            f"  {title:36} {self.rates[title][0]:6.3f} GB/s of input, {self.rates[title][1]:6.3f} GB a processor "
-            f"second ({size:.1f} GB: {run.seconds:.2f} s, {run.processor:.2f} processor seconds)",
+            f"  {title:36} {self.rates[title][0]:6.3f} GB/s {self.rates[title][1]:6.3f} GB a processor second   "
+            f"{size:.1f} GB {run.seconds:6.2f} s {run.processor:6.2f} processor s",
             flush=True,
         )
 
@@ -72,12 +77,12 @@ class Bench:
                 print(f"  {ours} is {wall:.1f}x {other}; {work:.1f}x by processor seconds", flush=True)
 
 
-def measure(bench: Bench, big: Path, small: Path, fp8: Path) -> None:
+def measure(bench: Bench, big: Path, small: Path) -> None:
     for layout in TO:
         bench.ours(big, layout, f"ours, bf16 → {layout}")
-    bench.ours(fp8, "bf16", "ours, fp8-ue8m0 → bf16")
+    bench.ours(in_fp8(big), "bf16", "ours, fp8-ue8m0 → bf16")
     bench.recipe(small, "to-fp8", "the cast recipe, bf16 → fp8-ue8m0")
-    bench.recipe(fp8, "to-bf16", "the cast recipe, fp8-ue8m0 → bf16")
+    bench.recipe(in_fp8(small), "to-bf16", "the cast recipe, fp8-ue8m0 → bf16")
     if peers.python("peers"):
         bench.compressor(small, "FP8_BLOCK", "llm-compressor, FP8_BLOCK")
         bench.compressor(small, "MXFP8", "llm-compressor, MXFP8")
@@ -96,15 +101,15 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, nargs="+", default=[Path(tempfile.gettempdir()), Path("/dev/shm")])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        big, small, fp8 = (Path(name, part) for part in ("big", "small", "fp8"))
-        synthetic(big, options.gigabytes)
-        synthetic(small, options.peer_gigabytes)
-        measured([*XINQIAO, "convert", small, "--to", "fp8-ue8m0", "--out", fp8], 1)
+        big, small = Path(name, "big"), Path(name, "small")
+        for source, gigabytes in ((big, options.gigabytes), (small, options.peer_gigabytes)):
+            synthetic(source, gigabytes)
+            measured([*XINQIAO, "convert", source, "--to", "fp8-ue8m0", "--out", in_fp8(source)], 2)
         for folder in options.folder:
             for threads in (1, 2):
                 with tempfile.TemporaryDirectory(dir=folder) as work:
                     print(f"{folder}, {threads} thread{'s' * (threads > 1)}", flush=True)
-                    measure(Bench(Path(work), threads, options.rounds), big, small, fp8)
+                    measure(Bench(Path(work), threads, options.rounds), big, small)
 
 
 if __name__ == "__main__":
