@@ -190,7 +190,7 @@ class Comparison {
 };
 
 inline void convert(const Matrix &source, const Matrix &target, Size size, Scaling scaling, Rule rule, Errors *errors) {
-    const bool scaled = scaling != Scaling::none && target.scales, divide = scaling != Scaling::pow2;
+    const bool scaled = scaling != Scaling::none && target.scales, divide = scaled && scaling != Scaling::pow2;
     const Blocks blocks(target, size);
     const Tiling tiling(blocks, size, scaled);
     Truth truth(source, tiling);
