@@ -136,6 +136,12 @@ REFUSED = {  # what the file has → (how it is written, words of the message)
     "heads that do not divide": ({"add": [("add_uint32", "llama.attention.head_count", 5)]}, "not 5 heads of rows"),
     "no heads": ({"add": [("add_uint32", "llama.attention.head_count", 0)]}, "not 0 heads of rows"),
     "heads by layer": ({"add": [("add_array", "llama.attention.head_count", [4, 2])]}, "heads of rows"),
+    "a name that goes on": ({"extra": {"blk.0.attn_v.weight\nx": ONES}}, "no such tensor"),
+    "a width by layer": ({"add": [("add_array", "llama.feed_forward_length", [96, 96])]}, "needs a whole number"),
+    "an infinite scaling": (
+        {"add": [YARN[0], ("add_rope_scaling_factor", math.inf)]},
+        "factor inf",
+    ),
     "experts of a dense kind": ({"blocks": PLAIN | EXPERTS}, "no such tensor"),
     "another architecture": ({"architecture": "gemma3"}, "the architecture 'gemma3' is not known"),
     "one part of three": ({"add": [("add_uint16", "split.count", 3)]}, "one of 3 parts"),

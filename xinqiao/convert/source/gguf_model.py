@@ -41,7 +41,10 @@ def open_gguf(path: Path) -> Checkpoint:
     _check_layers(path, named, metadata.get(f"{architecture}.block_count"))
     files = tokenizer_files(metadata)
     warnings = () if files else (f"{path.name}: its tokenizer is of a kind that is not written; copy the original's",)
-    config = llama.config(metadata, named) | stretched
+    try:
+        config = llama.config(metadata, named) | stretched
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     return Checkpoint(path, "gguf", named, config, (), files, warnings)
 
 
