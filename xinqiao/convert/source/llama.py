@@ -87,7 +87,7 @@ def _permute(entry: Entry, part: str, metadata: Mapping[str, Value]) -> int:
     heads = metadata.get("llama.attention.head_count")
     found = metadata.get("llama.attention.head_count_kv", heads) if part == "attn_k" else heads
     if not isinstance(found, int) or found < 1 or len(entry.shape) != 2 or entry.shape[0] % (2 * found):
-        raise InputError(f"{entry.file}: {entry.name}: {entry.shape} is not {found} heads of rows; not read")
+        raise InputError(f"{entry.file}: {entry.name}: {entry.shape} is not {str(found)[:40]} heads of rows; not read")
     return found
 
 

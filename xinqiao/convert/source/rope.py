@@ -25,13 +25,13 @@ def scaling(metadata: Mapping[str, Value], file: Path, factors: Entry | None) ->
     base = metadata.get(f"{name}.rope.freq_base", 10000.0)
     if factors is not None:
         if kind != "none" or not isinstance(base, int | float):
-            raise InputError(f"{file}: {FACTORS} and a scaling {kind!r} together are not read")
+            raise InputError(f"{file}: {FACTORS} and a scaling {str(kind)[:40]!r} together are not read")
         return _llama3(factors, base)
     if kind == "none":
         return {}
     factor = metadata.get(f"{name}.rope.scaling.factor")
     if kind not in ("linear", "yarn") or not _positive(factor):
-        raise InputError(f"{file}: {name}.rope.scaling.type {kind!r} (factor {factor!r}) is not read")
+        raise InputError(f"{file}: {name}.rope.scaling.type {str(kind)[:40]!r} (factor {str(factor)[:40]}) is not read")
     found: dict[str, Any] = {"rope_type": kind, "factor": float(f"{factor:.7g}")}
     original = metadata.get(f"{name}.rope.scaling.original_context_length")
     if kind == "yarn" and isinstance(original, int):
