@@ -3,7 +3,7 @@
     python -m xinqiao.convert.source.unpickle FILE.bin FILE.safetensors
 
 Only tensors are taken (torch.load with weights_only). Names that share one storage are tied weights: the first is
-written, as Hugging Face's own writer does.
+written, as Hugging Face's own writer does, and the others are listed on the standard output.
 """
 
 import json
@@ -12,6 +12,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from xinqiao.convert.source.pickles import RATIO
 
 DTYPES = {
     torch.float64: "F64",
@@ -30,23 +32,28 @@ DTYPES = {
 }
 
 
-def tensors_of(loaded: object) -> dict[str, Tensor]:
-    """The named tensors of a state dict, or of one inside 'state_dict' or 'model'. ValueError for anything else."""
+def tensors_of(loaded: object) -> tuple[dict[str, Tensor], list[str]]:
+    """The named tensors of a state dict, or of one inside 'state_dict' or 'model', and the names tied to one before.
+
+    ValueError for anything else.
+    """
     for key in ("state_dict", "model"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]
     if not isinstance(loaded, dict) or not loaded:
         raise ValueError("holds no dictionary of tensors")
     found: dict[str, Tensor] = {}
-    seen = set()
+    tied, seen = [], set()
     for name, tensor in loaded.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor) or tensor.dtype not in DTYPES:
             raise ValueError(f"{name!r} is not a tensor of a known dtype")
         place = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
-        if tensor.numel() == 0 or place not in seen:
+        if tensor.numel() and place in seen:
+            tied.append(name)
+        else:
             found[name] = tensor
         seen.add(place)
-    return found
+    return found, tied
 
 
 def write(tensors: dict[str, Tensor], path: Path) -> None:
@@ -69,7 +76,11 @@ def write(tensors: dict[str, Tensor], path: Path) -> None:
 
 def main() -> None:
     source, target = map(Path, sys.argv[1:])
-    write(tensors_of(torch.load(source, map_location="cpu", weights_only=True, mmap=True)), target)
+    tensors, tied = tensors_of(torch.load(source, map_location="cpu", weights_only=True, mmap=True))
+    if sum(tensor.nbytes for tensor in tensors.values()) > RATIO * source.stat().st_size:
+        raise ValueError(f"has tensors that repeat what they hold to more than {RATIO} times its size")
+    write(tensors, target)
+    print(json.dumps(tied))
 
 
 if __name__ == "__main__":
