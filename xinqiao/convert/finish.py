@@ -68,6 +68,8 @@ def modules(plan: Plan) -> tuple[dict[str, list[str]], list[str]]:
         name = job.weight.name.removesuffix(".weight")
         if job.layout and LAYOUTS[job.layout].scale:
             formats.setdefault(job.layout, []).append(name)
+        elif len(job.weight.shape) > 2 and name.rpartition(".")[0].endswith(".experts"):  # in one parameter
+            kept.append(name.rpartition(".")[0])
         elif len(job.weight.shape) >= 2 and job.weight.name.endswith(".weight") and "embed" not in name:
             kept.append(name)
-    return formats, kept
+    return formats, list(dict.fromkeys(kept))

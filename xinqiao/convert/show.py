@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
-from xinqiao.convert.layouts import concerns
+from xinqiao.convert.layouts import LAYOUTS, concerns
 from xinqiao.convert.manifest import Converted, Manifest
 from xinqiao.convert.plan import AS_IT_WAS
 from xinqiao.convert.run import Conversion
@@ -27,6 +27,7 @@ def plan_text(conversion: Conversion) -> str:
     lines.append(
         f"{plan.nbytes / 1e9:.3f} GB in {len(plan.shards)} shard(s); {conversion.bytes_to_write / 1e9:.3f} GB to write"
     )
+    lines.append(f"programs that load {plan.request.layout}: {LAYOUTS[plan.request.layout].loads}")
     lines += concerns((job.weight.name, job.weight.shape, job.layout) for job in plan.jobs)
     return "\n".join(lines)
 
