@@ -270,13 +270,14 @@ def convert(model: Path, to: str | None, chip: str | None, out: Path, form: str,
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--source", type=click.Path(path_type=Path), metavar="MODEL", help="Also compare every value with it.")
+@click.option("--allow-pickle", is_flag=True, help="The source is PyTorch's .bin files.")
 @_format
-def verify(folder: Path, source: Path | None, form: str) -> None:
+def verify(folder: Path, source: Path | None, allow_pickle: bool, form: str) -> None:  # noqa: FBT001
     """Read the converted checkpoint FOLDER again: every byte against its manifest. Exit code 1 on findings."""
     import xinqiao.convert as converts
     from xinqiao.convert.show import verification_text
 
-    found = converts.verify(folder, source)
+    found = converts.verify(folder, source, allow_pickle=allow_pickle)
     if form == "json":
         _print_json(found)
     else:
