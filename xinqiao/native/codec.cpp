@@ -1,15 +1,13 @@
 // Matrices from one number format to another, tile by tile, and how far the stored values are from what they were.
 // The interface is plain C; codec.py says what it means. Nothing here depends on PyTorch.
-#include "codec_rows.h"
 #include "codec_tiles.h"
-#include <algorithm>
 
 namespace codec {
 
-float hif8_value(uint32_t code) {
+float HiF8::value(uint32_t code) {
     const uint32_t a = code & 0x7f;
     const float sign = code & 0x80 ? -1.0f : 1.0f;
-    if (a == 0) return code ? number(0x7fc00000) : 0.0f;
+    if (a == 0) return code ? number(NOT_A_NUMBER) : 0.0f;
     if (a == 0x6f) return sign * number(INFINITE);
     if (a < 0x08) return sign * std::ldexp(1.0f, int(a) - 23);
     if (a < 0x10) return sign * (1 + float(a & 7) / 8);
@@ -23,12 +21,12 @@ float hif8_value(uint32_t code) {
     return sign * std::ldexp(1 + part, exponent);
 }
 
-uint32_t hif8_code(float value) { // ties away from zero, saturating
-    const uint32_t all = bits(value), sign = (all & SIGN) >> 24;
+uint32_t HiF8::code(float x) {
+    const uint32_t all = bits(x), sign = (all & SIGN) >> 24;
     uint32_t a = all & MAGNITUDE;
     if (a > INFINITE) return 0x80;
     if (a < bits(0x1p-23f)) return 0;
-    a = std::min(a, bits(32768.0f));
+    a = std::min(a, bits(largest));
     const int before = int(a >> 23) - 127, size = before < 0 ? -before : before;
     const int mantissa = before < -15 ? 0 : size < 4 ? 3 : size < 8 ? 2 : 1;
     a = (a + (1u << (22 - mantissa))) >> (23 - mantissa) << (23 - mantissa);
@@ -44,14 +42,13 @@ uint32_t hif8_code(float value) { // ties away from zero, saturating
 
 } // namespace codec
 
-extern "C" {
+#define EXPORTED extern "C" __attribute__((visibility("default")))
 
-void xq_codec_convert(const codec::Matrix *source, const codec::Matrix *target, int64_t rows, int64_t columns,
+EXPORTED void xq_codec_convert(const codec::Matrix *source, const codec::Matrix *target, int64_t rows, int64_t columns,
                       int32_t scaling, int32_t rule, codec::Errors *errors) {
     codec::convert(*source, *target, {rows, columns}, codec::Scaling(scaling), codec::Rule(rule), errors);
 }
 
-void xq_codec_compare(const codec::Matrix *a, const codec::Matrix *b, int64_t rows, int64_t columns, codec::Errors *errors) {
+EXPORTED void xq_codec_compare(const codec::Matrix *a, const codec::Matrix *b, int64_t rows, int64_t columns, codec::Errors *errors) {
     codec::compare(*a, *b, {rows, columns}, *errors);
-}
 }

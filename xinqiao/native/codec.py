@@ -1,6 +1,6 @@
 """Matrices from one number format to another, compiled; see codec.cpp. Needs neither PyTorch nor NumPy.
 
-A matrix is row-major, `rows` by `columns`; the value of an element is its decoded code times the fp32 scale of its block.
+A matrix is row-major, `rows` by `columns`; an element's value is its decoded code times the fp32 scale of its block.
 Decoding and encoding are those of `xinqiao.formats`, to the bit, on every processor.
 """
 
@@ -27,7 +27,10 @@ GROUPS = {  # element of GGUF: (values, bytes) of a group
 SCALES = (None, "f32", "bf16", "pow2")
 RULES = ("ceil", "floor", "even", "nearest")
 # The same bits on every processor: no fused multiply-add, no reordered sums.
-_FLAGS = ("-O3", "-std=c++20", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared")
+_FLAGS = (
+    *("-O3", "-std=c++20", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
+    "-fvisibility=hidden",  # or libraries of two levels in one process share what C++ calls inline variables
+)
 _LEVELS: dict[str, tuple[str, ...]] = {
     "x86-64-v4": ("-march=x86-64-v4", "-mprefer-vector-width=512"),
     "x86-64-v3": ("-march=x86-64-v3",),
@@ -142,7 +145,7 @@ def _library(name: str) -> ctypes.CDLL:
     return loaded
 
 
-def convert(
+def convert(  # noqa: PLR0913 (the kernel's own arguments)
     source: Matrix,
     target: Matrix,
     rows: int,

@@ -1,7 +1,7 @@
-// Number formats: rows of codes to fp32 and back. Plain loops that compilers vectorise on every processor, with the same
-// bits on all of them: no fused multiply-add, no sum whose order is left to the compiler.
+// Number formats: one code to fp32 and back, in operations that compilers vectorise on every processor with the same bits
+// on all of them: no fused multiply-add, no sum whose order is left to the compiler.
 #pragma once
-#include <array>
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -9,45 +9,49 @@
 
 namespace codec {
 
-using Bytes = uint8_t *__restrict;
-using ConstBytes = const uint8_t *__restrict;
-using Floats = float *__restrict;
-using ConstFloats = const float *__restrict;
-
 constexpr uint32_t bits(float value) { return __builtin_bit_cast(uint32_t, value); }
 constexpr float number(uint32_t value) { return __builtin_bit_cast(float, value); }
-constexpr uint32_t SIGN = 0x80000000u, MAGNITUDE = 0x7fffffffu, INFINITE = 0x7f800000u;
+constexpr uint32_t SIGN = 0x80000000u, MAGNITUDE = 0x7fffffffu, INFINITE = 0x7f800000u, NOT_A_NUMBER = 0x7fc00000u;
 
 // Numbers at any address.
+typedef uint8_t __attribute__((may_alias)) One;
 typedef uint16_t __attribute__((may_alias, aligned(1))) Two;
 typedef float __attribute__((may_alias, aligned(1))) Four;
 typedef double __attribute__((may_alias, aligned(1))) Eight;
 
-// A float of `exponent_` and `mantissa_` bits, IEEE-like below its largest finite value. nan: the code without its sign.
+// A float of `exponent_` and `mantissa_` bits, IEEE-like up to its largest finite code. Above it: an infinity where nan_ is
+// not the next code, and NaN. nan_: the code that NaN becomes; 0: the format has none. With no negative zero, nan_ is that code.
 template <int exponent_, int mantissa_, int bias_, uint32_t largest_, uint32_t nan_, bool negative_zero_ = true>
 struct Small {
-    static constexpr int mantissa = mantissa_, bias = bias_, width = exponent_ + mantissa_;
-    static constexpr uint32_t largest = largest_, nan = nan_, magnitude = (1u << width) - 1;
-    static constexpr bool negative_zero = negative_zero_;
-    static constexpr uint32_t normal = uint32_t(127 - bias + 1) << 23; // fp32 bits of the smallest normal
-    static constexpr float last_place = float(1.0 / double(1ull << (bias + mantissa - 1)));
+    static constexpr int mantissa = mantissa_, bias = bias_, width = exponent_ + mantissa_, dropped = 23 - mantissa;
+    static constexpr uint32_t magnitude = (1u << width) - 1, top = largest_;
+    static constexpr uint32_t normal = uint32_t(128 - bias) << 23; // fp32 bits of the smallest normal
+    static constexpr float last_place = float(1.0 / double(1ull << (bias + mantissa - 1))); // of subnormals
 
-    static constexpr float value(uint32_t code) { // of a code without sign
-        return code < (1u << mantissa) ? float(int32_t(code)) * last_place : number((code << (23 - mantissa)) + (uint32_t(127 - bias) << 23));
+    static constexpr uint32_t unsigned_value(uint32_t a) { // fp32 bits
+        const uint32_t part = bits(float(int32_t(a)) * last_place), whole = (a << dropped) + normal - (1u << 23);
+        return a < (1u << mantissa) ? part : whole;
     }
-    static uint32_t code(float scaled) { // round to nearest even, saturate
-        const uint32_t all = bits(scaled), top = bits(value(largest));
-        const uint32_t sign = (all & SIGN) >> (31 - width);
-        uint32_t a = all & MAGNITUDE;
-        const bool is_nan = a > INFINITE;
-        a = a < top ? a : top;
-        const uint32_t odd = (a >> (23 - mantissa)) & 1;
-        const uint32_t whole = ((a + (1u << (22 - mantissa)) - 1 + odd) >> (23 - mantissa)) - (uint32_t(127 - bias) << mantissa);
-        const float magic = last_place * float(1 << 23); // adding it rounds to the subnormals' last place
-        const uint32_t part = bits(number(a) + magic) - bits(magic);
-        const uint32_t found = a < normal ? part : whole;
-        const uint32_t signless = is_nan ? nan : found;
-        return negative_zero || signless ? signless | sign : 0;
+    static constexpr float largest = number((top << dropped) + normal - (1u << 23));
+
+    static float value(uint32_t code) {
+        const uint32_t a = code & magnitude, sign = (code & (magnitude + 1)) << (31 - width);
+        uint32_t found = unsigned_value(a);
+        if constexpr (top < magnitude && nan_) found = a > top ? a == top + 1 && top + 1 != nan_ ? INFINITE : NOT_A_NUMBER : found;
+        if constexpr (!negative_zero_) return number(code == nan_ ? NOT_A_NUMBER : found | sign);
+        return number(found | sign);
+    }
+    // To nearest, ties to even; above the largest to the largest. A sum with a number so large that its last place is that of
+    // the result rounds; the exponent, and what the codes of normals begin at, ride along in the sum's low bits.
+    static uint32_t code(float x) {
+        const uint32_t size = bits(x) & MAGNITUDE, sign = (bits(x) & SIGN) >> (31 - width);
+        const float a = number(size) < largest ? number(size) : largest;
+        const int32_t exponent = std::max(int32_t(bits(a) & INFINITE), int32_t(normal));
+        constexpr uint32_t start = (0u - (normal >> dropped)) & 0xffff;
+        const uint32_t sum = bits(a + number(uint32_t(exponent) + ((uint32_t(dropped) << 23) | start)));
+        const uint32_t finite = (sum + (uint32_t(exponent) >> dropped)) & magnitude;
+        const uint32_t found = int32_t(size) > int32_t(INFINITE) ? nan_ : finite;
+        return negative_zero_ || found ? found | sign : 0;
     }
 };
 
@@ -60,29 +64,50 @@ using E3M2 = Small<3, 2, 3, 0x1f, 0x0>;
 using E2M3 = Small<2, 3, 1, 0x1f, 0x0>;
 using F16 = Small<5, 10, 15, 0x7bff, 0x7e00>;
 
-inline uint32_t bf16_code(float value) {
-    const uint32_t all = bits(value);
-    const uint32_t rounded = (all + 0x7fff + ((all >> 16) & 1)) >> 16;
-    return (all & MAGNITUDE) > INFINITE ? (all >> 16) | 0x40 : rounded;
-}
+struct F32 {
+    static constexpr int mantissa = 23;
+    static constexpr float largest = std::numeric_limits<float>::max();
+};
 
-inline float e8m0_value(uint32_t code) {
-    return code == 255 ? number(0x7fc00000) : code ? number(code << 23) : number(0x00400000);
-}
-inline uint32_t e8m0_code(float value) { // to the nearest power of two; the sign is dropped
-    const uint32_t a = bits(value) & MAGNITUDE;
-    const uint32_t exponent = a >> 23, rest = a & 0x3fffff;
-    const bool up = (a & 0x400000) && (rest || exponent);
-    return exponent == 255 ? 255 : exponent + up;
-}
+struct BF16 {
+    static constexpr int mantissa = 7;
+    static constexpr float largest = number(0x7f7f0000);
+    static float value(uint32_t code) { return number(code << 16); }
+    static uint32_t code(float x) { // to nearest even; overflows to infinity as IEEE does
+        const uint32_t all = bits(x), rounded = (all + 0x7fff + ((all >> 16) & 1)) >> 16;
+        return (all & MAGNITUDE) > INFINITE ? (all >> 16) | 0x40 : rounded;
+    }
+};
 
-inline int32_t nearest(float value, float limit) { // whole number, ties to even, in -limit..limit; NaN: 0
-    const float clamped = value > limit ? limit : value < -limit ? -limit : value == value ? value : 0.0f;
-    return int32_t(bits(clamped + 12582912.0f) - bits(12582912.0f));
-}
+struct E8M0 {
+    static constexpr int mantissa = 0;
+    static constexpr float largest = number(254u << 23);
+    static float value(uint32_t code) { return number(code == 255 ? NOT_A_NUMBER : code ? code << 23 : 0x00400000); }
+    static uint32_t code(float x) { // to the nearest power of two; the sign is dropped
+        const uint32_t a = bits(x) & MAGNITUDE, exponent = a >> 23;
+        const uint32_t up = (a & 0x400000) && ((a & 0x3fffff) || exponent) ? 1 : 0;
+        return exponent == 255 ? 255 : exponent + up;
+    }
+};
 
-// HiF8 (arXiv 2409.16626): a prefix says how many exponent bits follow; the rest is mantissa.
-float hif8_value(uint32_t code);
-uint32_t hif8_code(float value);
+template <int limit, uint32_t mask> struct Whole { // numbers from -limit to limit
+    static constexpr int mantissa = 0;
+    static constexpr float largest = float(limit);
+    static float value(uint32_t code) { return float(int32_t((code & mask) ^ (mask / 2 + 1)) - int32_t(mask / 2 + 1)); }
+    static uint32_t code(float x) { // to nearest even; NaN: 0
+        const float low = x < largest ? x : largest, clamped = low > -largest ? low : -largest;
+        const float round = 0x1.8p23f; // its last place is 1
+        return x == x ? (bits(clamped + round) - bits(round)) & mask : 0;
+    }
+};
+using Int8 = Whole<127, 255>;
+using Int4 = Whole<7, 15>;
+
+struct HiF8 { // arXiv 2409.16626: a prefix says how many exponent bits follow; the rest is mantissa
+    static constexpr int mantissa = 3;
+    static constexpr float largest = 32768.0f;
+    static float value(uint32_t code);
+    static uint32_t code(float x); // ties away from zero; above the largest to the largest
+};
 
 } // namespace codec

@@ -2,16 +2,15 @@
 #pragma once
 #include "codec_elements.h"
 
-namespace codec {
-float f16_value(uint32_t code);
-}
-
 namespace codec::gguf {
+
+using ConstBytes = const uint8_t *__restrict;
+using Floats = float *__restrict;
 
 inline float half(ConstBytes block, int64_t at) {
     uint16_t code;
     std::memcpy(&code, block + at, 2);
-    return f16_value(code);
+    return F16::value(code);
 }
 
 // Thirty-two values: a scale, then nibbles (values 0 to 15 in the low halves, 16 to 31 in the high ones).
