@@ -6,12 +6,35 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
 namespace codec {
 
-constexpr uint32_t bits(float value) { return __builtin_bit_cast(uint32_t, value); }
-constexpr float number(uint32_t value) { return __builtin_bit_cast(float, value); }
-constexpr uint32_t SIGN = 0x80000000u, MAGNITUDE = 0x7fffffffu, INFINITE = 0x7f800000u, NOT_A_NUMBER = 0x7fc00000u;
+constexpr int32_t SIGN = INT32_MIN, MAGNITUDE = INT32_MAX, INFINITE = 0x7f800000, NOT_A_NUMBER = 0x7fc00000;
+
+// What follows is written once for one number and for a vector of them.
+template <int size> struct Vectors {
+    typedef float Floats __attribute__((vector_size(size)));
+    typedef int32_t Ints __attribute__((vector_size(size)));
+};
+template <typename T> struct Of { // T: float or int32_t
+    using Float = float;
+    using Int = int32_t;
+};
+template <typename T>
+    requires(sizeof(T) > 4)
+struct Of<T> {
+    using Float = typename Vectors<sizeof(T)>::Floats;
+    using Int = typename Vectors<sizeof(T)>::Ints;
+};
+template <typename T> using Float = typename Of<T>::Float;
+template <typename T> using Int = typename Of<T>::Int;
+template <typename T> constexpr Int<T> bits(T value) { return __builtin_bit_cast(Int<T>, value); }
+template <typename T> constexpr Float<T> number(T value) { return __builtin_bit_cast(Float<T>, value); }
+template <typename T> constexpr T all(std::conditional_t<std::is_same_v<T, Float<T>>, float, int32_t> value) { return T{} + value; }
+// minps and maxps: b where either is NaN.
+template <typename T> constexpr T least(T a, T b) { return a < b ? a : b; }
+template <typename T> constexpr T most(T a, T b) { return a > b ? a : b; }
 
 // Numbers at any address.
 typedef uint8_t __attribute__((may_alias)) One;
@@ -21,37 +44,35 @@ typedef double __attribute__((may_alias, aligned(1))) Eight;
 
 // A float of `exponent_` and `mantissa_` bits, IEEE-like up to its largest finite code. Above it: an infinity where nan_ is
 // not the next code, and NaN. nan_: the code that NaN becomes; 0: the format has none. With no negative zero, nan_ is that code.
-template <int exponent_, int mantissa_, int bias_, uint32_t largest_, uint32_t nan_, bool negative_zero_ = true>
+template <int exponent_, int mantissa_, int bias_, int32_t largest_, int32_t nan_, bool negative_zero_ = true>
 struct Small {
-    static constexpr int mantissa = mantissa_, bias = bias_, width = exponent_ + mantissa_, dropped = 23 - mantissa;
-    static constexpr uint32_t magnitude = (1u << width) - 1, top = largest_;
-    static constexpr uint32_t normal = uint32_t(128 - bias) << 23; // fp32 bits of the smallest normal
-    static constexpr float last_place = float(1.0 / double(1ull << (bias + mantissa - 1))); // of subnormals
+    static constexpr int mantissa = mantissa_, width = exponent_ + mantissa_, dropped = 23 - mantissa;
+    static constexpr int32_t magnitude = (1 << width) - 1, top = largest_;
+    static constexpr int32_t normal = (128 - bias_) << 23; // fp32 bits of the smallest normal
+    static constexpr float largest = number((top << dropped) + normal - (1 << 23));
 
-    static constexpr uint32_t unsigned_value(uint32_t a) { // fp32 bits
-        const uint32_t part = bits(float(int32_t(a)) * last_place), whole = (a << dropped) + normal - (1u << 23);
-        return a < (1u << mantissa) ? part : whole;
-    }
-    static constexpr float largest = number((top << dropped) + normal - (1u << 23));
-
-    static float value(uint32_t code) {
-        const uint32_t a = code & magnitude, sign = (code & (magnitude + 1)) << (31 - width);
-        uint32_t found = unsigned_value(a);
-        if constexpr (top < magnitude && nan_) found = a > top ? a == top + 1 && top + 1 != nan_ ? INFINITE : NOT_A_NUMBER : found;
-        if constexpr (!negative_zero_) return number(code == nan_ ? NOT_A_NUMBER : found | sign);
+    template <typename I> static Float<I> value(I code) {
+        const I a = code & magnitude, sign = code << (31 - width) & SIGN;
+        // Right for normals; of a subnormal it is half of that plus the smallest normal.
+        const Float<I> normals = number((a << dropped) + (normal - (1 << 23)));
+        I found = least(bits(normals), bits(normals + (normals - number(normal))));
+        if constexpr (top < magnitude && nan_ != top + 1) found = a == top + 1 ? all<I>(INFINITE) : found;
+        if constexpr (top < magnitude && nan_) found = a > (nan_ == top + 1 ? top : top + 1) ? all<I>(NOT_A_NUMBER) : found;
+        if constexpr (!negative_zero_) return number((code & (2 * magnitude + 1)) == nan_ ? all<I>(NOT_A_NUMBER) : found | sign);
         return number(found | sign);
     }
     // To nearest, ties to even; above the largest to the largest. A sum with a number so large that its last place is that of
     // the result rounds; the exponent, and what the codes of normals begin at, ride along in the sum's low bits.
-    static uint32_t code(float x) {
-        const uint32_t size = bits(x) & MAGNITUDE, sign = (bits(x) & SIGN) >> (31 - width);
-        const float a = number(size) < largest ? number(size) : largest;
-        const int32_t exponent = std::max(int32_t(bits(a) & INFINITE), int32_t(normal));
-        constexpr uint32_t start = (0u - (normal >> dropped)) & 0xffff;
-        const uint32_t sum = bits(a + number(uint32_t(exponent) + ((uint32_t(dropped) << 23) | start)));
-        const uint32_t finite = (sum + (uint32_t(exponent) >> dropped)) & magnitude;
-        const uint32_t found = int32_t(size) > int32_t(INFINITE) ? nan_ : finite;
-        return negative_zero_ || found ? found | sign : 0;
+    template <typename F> static Int<F> code(F x) {
+        const Int<F> size = bits(x) & MAGNITUDE, sign = bits(x) >> (31 - width) & (1 << width);
+        const Int<F> a = least(size, all<Int<F>>(bits(largest)));
+        const Int<F> exponent = most(a & INFINITE, all<Int<F>>(normal));
+        constexpr int32_t start = -(normal >> dropped) & 0xffff;
+        const Int<F> sum = bits(number(a) + number(exponent + ((dropped << 23) | start)));
+        const Int<F> finite = (sum + (exponent >> dropped)) & magnitude;
+        const Int<F> found = size > INFINITE ? all<Int<F>>(nan_) : finite;
+        if constexpr (negative_zero_) return found | sign;
+        return found == 0 ? found : found | sign;
     }
 };
 
@@ -72,32 +93,36 @@ struct F32 {
 struct BF16 {
     static constexpr int mantissa = 7;
     static constexpr float largest = number(0x7f7f0000);
-    static float value(uint32_t code) { return number(code << 16); }
-    static uint32_t code(float x) { // to nearest even; overflows to infinity as IEEE does
-        const uint32_t all = bits(x), rounded = (all + 0x7fff + ((all >> 16) & 1)) >> 16;
-        return (all & MAGNITUDE) > INFINITE ? (all >> 16) | 0x40 : rounded;
+    template <typename I> static Float<I> value(I code) { return number(code << 16); }
+    template <typename F> static Int<F> code(F x) { // to nearest even; overflows to infinity as IEEE does
+        const Int<F> high = bits(x) >> 16 & 0xffff, low = bits(x) & 0xffff;
+        const Int<F> up = low + (high & 1) > 0x8000 ? all<Int<F>>(1) : all<Int<F>>(0);
+        return (bits(x) & MAGNITUDE) > INFINITE ? high | 0x40 : high + up;
     }
 };
 
 struct E8M0 {
     static constexpr int mantissa = 0;
-    static constexpr float largest = number(254u << 23);
-    static float value(uint32_t code) { return number(code == 255 ? NOT_A_NUMBER : code ? code << 23 : 0x00400000); }
-    static uint32_t code(float x) { // to the nearest power of two; the sign is dropped
-        const uint32_t a = bits(x) & MAGNITUDE, exponent = a >> 23;
-        const uint32_t up = (a & 0x400000) && ((a & 0x3fffff) || exponent) ? 1 : 0;
+    static constexpr float largest = number(254 << 23);
+    static float value(int32_t code) { return number(code == 255 ? NOT_A_NUMBER : code ? code << 23 : 0x00400000); }
+    static int32_t code(float x) { // to the nearest power of two; the sign is dropped
+        const int32_t a = bits(x) & MAGNITUDE, exponent = a >> 23;
+        const int32_t up = (a & 0x400000) && ((a & 0x3fffff) || exponent) ? 1 : 0;
         return exponent == 255 ? 255 : exponent + up;
     }
 };
 
-template <int limit, uint32_t mask> struct Whole { // numbers from -limit to limit
+template <int limit, int32_t mask> struct Whole { // numbers from -limit to limit, in two's complement
     static constexpr int mantissa = 0;
     static constexpr float largest = float(limit);
-    static float value(uint32_t code) { return float(int32_t((code & mask) ^ (mask / 2 + 1)) - int32_t(mask / 2 + 1)); }
-    static uint32_t code(float x) { // to nearest even; NaN: 0
-        const float low = x < largest ? x : largest, clamped = low > -largest ? low : -largest;
-        const float round = 0x1.8p23f; // its last place is 1
-        return x == x ? (bits(clamped + round) - bits(round)) & mask : 0;
+    static constexpr int32_t half = mask / 2 + 1;
+    template <typename I> static Float<I> value(I code) { // the last place of 2^23 is 1
+        return number(((code & mask) ^ half) | bits(0x1p23f)) - (0x1p23f + float(half));
+    }
+    template <typename F> static Int<F> code(F x) { // to nearest even; NaN: 0
+        const F clamped = most(least(x, all<F>(largest)), all<F>(-largest));
+        const Int<F> found = (bits(clamped + 0x1.8p23f) - bits(0x1.8p23f)) & mask;
+        return x == x ? found : all<Int<F>>(0);
     }
 };
 using Int8 = Whole<127, 255>;
@@ -106,8 +131,8 @@ using Int4 = Whole<7, 15>;
 struct HiF8 { // arXiv 2409.16626: a prefix says how many exponent bits follow; the rest is mantissa
     static constexpr int mantissa = 3;
     static constexpr float largest = 32768.0f;
-    static float value(uint32_t code);
-    static uint32_t code(float x); // ties away from zero; above the largest to the largest
+    static float value(int32_t code);
+    static int32_t code(float x); // ties away from zero; above the largest to the largest
 };
 
 } // namespace codec

@@ -10,7 +10,7 @@ using Floats = float *__restrict;
 inline float half(ConstBytes block, int64_t at) {
     uint16_t code;
     std::memcpy(&code, block + at, 2);
-    return F16::value(code);
+    return F16::value(int32_t(code));
 }
 
 // Thirty-two values: a scale, then nibbles (values 0 to 15 in the low halves, 16 to 31 in the high ones).

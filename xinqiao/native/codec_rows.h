@@ -2,7 +2,7 @@
 #pragma once
 #include "codec_elements.h"
 #include "codec_gguf.h"
-#include <type_traits>
+#include "codec_planes.h"
 
 namespace codec {
 
@@ -15,25 +15,16 @@ using Floats = float *__restrict;
 struct Scale {
     float back, forth;
     bool divide;
+    float second = forth; // of the second half of every 64 values, where two blocks share them
 };
 
 // Both take `count` elements from column `first` on.
 using Decode = void (*)(ConstBytes row, int64_t first, int64_t count, Floats out);
-using Encode = void (*)(ConstFloats in, int64_t count, Scale scale, Bytes row, int64_t first);
-
-struct Element {
-    float largest;    // finite
-    float reach;      // what a block's largest magnitude becomes under a scale that is no power of two
-    int32_t mantissa; // bits
-    bool whole;       // numbers: blocks of zeros get the scale 1
-    Decode decode;
-    Encode encode; // null: decode only
-    int32_t exponent() const { return int32_t(bits(largest) >> 23) - 127; }
-};
+using Encode = void (*)(ConstBytes in, int64_t count, const Scale &scale, Bytes row, int64_t first);
 
 template <typename E, typename Code> void decode_codes(ConstBytes row, int64_t first, int64_t count, Floats out) {
     const Code *from = reinterpret_cast<const Code *>(row) + first;
-    for (int64_t i = 0; i < count; i++) out[i] = E::value(from[i]);
+    for (int64_t i = 0; i < count; i++) out[i] = E::value(int32_t(from[i]));
 }
 template <typename Number> void decode_numbers(ConstBytes row, int64_t first, int64_t count, Floats out) {
     const Number *from = reinterpret_cast<const Number *>(row) + first;
@@ -41,28 +32,29 @@ template <typename Number> void decode_numbers(ConstBytes row, int64_t first, in
 }
 template <typename E> void decode_nibbles(ConstBytes row, int64_t first, int64_t count, Floats out) {
     if (count && first % 2) {
-        *out++ = E::value(row[first++ / 2] >> 4);
+        *out++ = E::value(int32_t(row[first++ / 2] >> 4));
         count--;
     }
     const uint8_t *from = row + first / 2;
     for (int64_t i = 0; i < count / 2; i++) {
-        out[2 * i] = E::value(from[i] & 15u);
+        out[2 * i] = E::value(from[i] & 15);
         out[2 * i + 1] = E::value(from[i] >> 4);
     }
-    if (count % 2) out[count - 1] = E::value(from[count / 2] & 15u);
+    if (count % 2) out[count - 1] = E::value(from[count / 2] & 15);
 }
 template <typename E> void decode_table(ConstBytes row, int64_t first, int64_t count, Floats out) {
     static const struct Table {
         float value[256];
         Table() {
-            for (uint32_t code = 0; code < 256; code++) value[code] = E::value(code);
+            for (int32_t code = 0; code < 256; code++) value[code] = E::value(code);
         }
     } table;
     for (int64_t i = 0; i < count; i++) out[i] = table.value[row[first + i]];
 }
 
 // One loop for multiplying, one for dividing: the compiler keeps the choice out of both.
-template <typename E, typename Code> void encode_codes(ConstFloats in, int64_t count, Scale scale, Bytes row, int64_t first) {
+template <typename E, typename Code> void encode_codes(ConstBytes values, int64_t count, const Scale &scale, Bytes row, int64_t first) {
+    const Four *in = reinterpret_cast<const Four *>(values);
     Code *__restrict to = reinterpret_cast<Code *>(row) + first;
     const float by = scale.forth;
     if (scale.divide)
@@ -70,16 +62,41 @@ template <typename E, typename Code> void encode_codes(ConstFloats in, int64_t c
     else
         for (int64_t i = 0; i < count; i++) to[i] = Code(E::code(in[i] * by));
 }
-inline void encode_f32(ConstFloats in, int64_t count, Scale scale, Bytes row, int64_t first) {
+template <typename E, typename From> void encode_bytes(ConstBytes in, int64_t count, const Scale &scale, Bytes row, int64_t first) {
+    uint8_t *__restrict to = row + first;
+    const Factors factors(scale.forth, scale.second);
+    const auto all = [&](auto scaled) __attribute__((always_inline)) {
+        int64_t i = 0;
+        for (; i + GROUP <= count; i += GROUP)
+            for (int64_t part = 0; part < PARTS; part++) {
+                const int64_t at = i + part * NATIVE;
+                Native planes = From::template planes<Native>(in + at * From::bytes);
+                for (auto &plane : planes.plane) plane = scaled(plane, factors.of(part));
+                planes.template to_bytes<E>(to + at);
+            }
+        for (; i + 16 <= count; i += 16) {
+            auto planes = From::template planes<Planes<16>>(in + i * From::bytes);
+            for (auto &plane : planes.plane) plane = scaled(plane, scale.forth);
+            planes.template to_bytes<E>(to + i);
+        }
+        for (; i < count; i++) to[i] = uint8_t(E::code(scaled(From::one(in + i * From::bytes), scale.forth)));
+    };
+    if (scale.divide)
+        all([](auto x, auto by) { return x / by; });
+    else
+        all([](auto x, auto by) { return x * by; });
+}
+inline void encode_f32(ConstBytes values, int64_t count, const Scale &scale, Bytes row, int64_t first) {
+    const Four *in = reinterpret_cast<const Four *>(values);
     Four *__restrict to = reinterpret_cast<Four *>(row) + first;
     for (int64_t i = 0; i < count; i++) to[i] = scale.divide ? in[i] / scale.forth : in[i] * scale.forth;
 }
-template <typename E> void encode_nibbles(ConstFloats in, int64_t count, Scale scale, Bytes row, int64_t first) {
+template <typename E> void encode_nibbles(ConstBytes in, int64_t count, const Scale &scale, Bytes row, int64_t first) {
     constexpr int64_t some = 256;
     uint8_t codes[some];
     for (int64_t done = 0; done < count; done += some) {
         const int64_t n = std::min(some, count - done);
-        encode_codes<E, One>(in + done, n, scale, codes, 0);
+        encode_bytes<E, FromF32>(in + 4 * done, n, scale, codes, 0);
         int64_t i = 0, at = first + done;
         if (at % 2) row[at++ / 2] |= uint8_t(codes[i++] << 4); // the even column before it is written
         uint8_t *__restrict to = row + at / 2;
@@ -89,41 +106,5 @@ template <typename E> void encode_nibbles(ConstFloats in, int64_t count, Scale s
         if ((n - i) % 2) to[pairs] = from[2 * pairs];
     }
 }
-
-template <typename E, typename Code> constexpr Element plain() {
-    return {E::largest, E::largest, E::mantissa, false, decode_codes<E, Code>, encode_codes<E, Code>};
-}
-template <typename Block> constexpr Element grouped() { return {0, 0, 0, false, gguf::rows<Block>, nullptr}; }
-
-// In the order of ELEMENTS in codec.py.
-inline constexpr Element ELEMENTS[] = {
-    {F32::largest, F32::largest, F32::mantissa, false, decode_numbers<Four>, encode_f32},
-    plain<F16, Two>(),
-    plain<BF16, Two>(),
-    {F32::largest, F32::largest, F32::mantissa, false, decode_numbers<Eight>, nullptr},
-    plain<E4M3FN, One>(),
-    plain<E4M3FNUZ, One>(),
-    plain<E5M2, One>(),
-    plain<E5M2FNUZ, One>(),
-    plain<E8M0, One>(),
-    {E2M1::largest, E2M1::largest, E2M1::mantissa, false, decode_nibbles<E2M1>, encode_nibbles<E2M1>},
-    plain<E3M2, One>(),
-    plain<E2M3, One>(),
-    {Int8::largest, Int8::largest, 0, true, decode_codes<Int8, One>, encode_codes<Int8, One>},
-    {Int4::largest, Int4::largest, 0, true, decode_nibbles<Int4>, encode_nibbles<Int4>},
-    // finest around 1: blocks reach up to the largest value with three mantissa bits
-    {HiF8::largest, 15.0f, HiF8::mantissa, false, decode_table<HiF8>, encode_codes<HiF8, One>},
-    grouped<gguf::Q8_0>(),
-    grouped<gguf::Q4_0>(),
-    grouped<gguf::Q4_1>(),
-    grouped<gguf::Q5_0>(),
-    grouped<gguf::Q5_1>(),
-    grouped<gguf::Q2_K>(),
-    grouped<gguf::Q3_K>(),
-    grouped<gguf::Q4_K>(),
-    grouped<gguf::Q5_K>(),
-    grouped<gguf::Q6_K>(),
-};
-constexpr int32_t KIND_F32 = 0, KIND_BF16 = 2;
 
 } // namespace codec

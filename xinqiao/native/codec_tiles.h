@@ -1,6 +1,5 @@
 // Tiles: what is converted at a time. A tile's source stays in the second-level cache between the passes over it.
 #pragma once
-#include "codec_measure.h"
 #include "codec_scales.h"
 #include <memory>
 #include <numeric>
@@ -46,9 +45,11 @@ class Truth {
     Tile tile{};
 
   public:
+    const bool bf16; // not fp32
+
     Truth(const Matrix &m, const Tiling &tiling)
         : source(m), blocks(m, tiling.size), direct(!m.scales && (m.element == KIND_BF16 || m.element == KIND_F32)),
-          values(direct ? nullptr : new float[size_t(tiling.height * tiling.width)]) {}
+          values(direct ? nullptr : new float[size_t(tiling.height * tiling.width)]), bf16(direct && m.element == KIND_BF16) {}
 
     void move(Tile to) {
         tile = to;
@@ -59,106 +60,144 @@ class Truth {
             if (!source.scales) continue;
             const float *scales = source.scales + blocks.index(tile.row + r, 0);
             blocks.parts(tile.column, tile.column + tile.columns, [&](int64_t begin, int64_t end, int64_t block) {
-                for (int64_t i = begin - tile.column; i < end - tile.column; i++) out[i] *= scales[block];
+                const float scale = scales[block];
+                for (int64_t i = begin - tile.column; i < end - tile.column; i++) out[i] *= scale;
             });
         }
     }
-    // Columns [begin, end) of row `r` of the tile; `spare` is where they go if they are not fp32 already.
-    const float *row(int64_t r, int64_t begin, int64_t end, Floats spare) const {
-        if (!direct) return values.get() + r * tile.columns + (begin - tile.column);
-        source.format().decode(source.codes + (tile.row + r) * source.stride, begin, end - begin, spare);
-        return spare;
+    // Row `r` of the tile from a column on.
+    const uint8_t *row(int64_t r, int64_t column) const {
+        if (direct) return source.codes + (tile.row + r) * source.stride + column * (bf16 ? 2 : 4);
+        return reinterpret_cast<const uint8_t *>(values.get() + r * tile.columns + (column - tile.column));
     }
-    void raise(int64_t r, int64_t begin, int64_t end, uint32_t &largest) const { // to the largest magnitude, as bits
-        if (direct && source.element == KIND_BF16) {
-            const Two *codes = reinterpret_cast<const Two *>(source.codes + (tile.row + r) * source.stride);
-            uint16_t found = 0;
-            for (int64_t i = begin; i < end; i++) found = std::max(found, uint16_t(codes[i] & 0x7fff));
-            largest = std::max(largest, uint32_t(found) << 16);
-        } else {
-            pieces(begin, end, [&](int64_t from, int64_t to) {
-                float spare[UNIT];
-                largest = std::max(largest, largest_magnitude(row(r, from, to, spare), to - from));
-            });
-        }
+    int32_t largest(int64_t r, int64_t begin, int64_t end) const { // magnitude, as bits
+        return bf16 ? FromBF16::largest(row(r, begin), end - begin) : FromF32::largest(row(r, begin), end - begin);
+    }
+    void floats(int64_t r, int64_t begin, int64_t end, Floats out) const {
+        ELEMENTS[bf16 ? KIND_BF16 : KIND_F32].decode(row(r, begin), 0, end - begin, out);
     }
 };
 
-inline void encode_row(const Truth &truth, const Matrix &m, const Blocks &blocks, Tile tile, int64_t r, const Scale *scales) {
-    uint8_t *codes = m.codes + (tile.row + r) * m.stride;
-    pieces(tile.column, tile.column + tile.columns, [&](int64_t first, int64_t end) {
-        float spare[UNIT];
-        const float *a = truth.row(r, first, end, spare);
-        blocks.parts(first, end, [&](int64_t begin, int64_t stop, int64_t block) {
-            m.format().encode(a + begin - first, stop - begin, scales[block], codes, begin);
-        });
-    });
-}
-
-inline void measure_row(const Truth &truth, const Matrix &m, const Blocks &blocks, Tile tile, int64_t r, Measure &measure) {
-    const float *scales = m.scales ? m.scales + blocks.index(tile.row + r, 0) : nullptr;
-    const float top = m.format().largest;
-    pieces(tile.column, tile.column + tile.columns, [&](int64_t first, int64_t end) {
-        float spare[UNIT], stored[UNIT];
-        const float *a = truth.row(r, first, end, spare);
-        m.format().decode(m.codes + (tile.row + r) * m.stride, first, end - first, stored);
-        blocks.parts(first, end, [&](int64_t begin, int64_t stop, int64_t block) {
-            const float scale = scales ? scales[block] : 1.0f;
-            measure.add(a + begin - first, stored + begin - first, stop - begin, scale, top * scale);
-        });
-    });
-}
-
-// The scales of one row of blocks, by their number across.
-class Scales {
-    std::vector<uint32_t> largest;
-    std::vector<Scale> chosen;
+// The target of a conversion, or the second matrix of a comparison, tile by tile.
+class Stored {
+    const Matrix &m;
+    const Element &element;
+    const Blocks blocks;
+    std::vector<int32_t> largest; // magnitude of the truth, of each block of a row of blocks
+    std::vector<Scale> scales;
 
   public:
-    explicit Scales(const Blocks &blocks) : largest(size_t(blocks.across)), chosen(size_t(blocks.across), Scale{1, 1, false}) {}
-    const Scale *all() const { return chosen.data(); }
+    Stored(const Matrix &m, Size size)
+        : m(m), element(m.format()), blocks(m, size), largest(size_t(blocks.across)), scales(size_t(blocks.across), Scale{1, 1, false}) {}
 
-    void choose(const Truth &truth, const Matrix &m, const Blocks &blocks, Tile tile, Scaling scaling, Rule rule) {
-        const int64_t first = tile.column, end = tile.column + tile.columns;
-        blocks.parts(first, end, [&](int64_t, int64_t, int64_t block) { largest[size_t(block)] = 0; });
+    Tiling tiling(Size size, bool scaled) const { return Tiling(blocks, size, scaled); }
+
+    void look(const Truth &truth, Tile tile) {
+        parts(tile, [&](int64_t, int64_t, int64_t block) { largest[size_t(block)] = 0; });
         for (int64_t r = 0; r < tile.rows; r++)
-            blocks.parts(first, end, [&](int64_t begin, int64_t stop, int64_t block) {
-                truth.raise(r, begin, stop, largest[size_t(block)]);
+            parts(tile, [&](int64_t begin, int64_t end, int64_t block) {
+                int32_t &found = largest[size_t(block)];
+                found = std::max(found, truth.largest(r, begin, end));
             });
+    }
+    void choose(Tile tile, Scaling scaling, Rule rule) {
         float *stored = m.scales + blocks.index(tile.row, 0);
-        blocks.parts(first, end, [&](int64_t, int64_t, int64_t block) {
-            chosen[size_t(block)] = codec::choose(largest[size_t(block)], m.format(), scaling, rule);
-            stored[block] = chosen[size_t(block)].back;
+        parts(tile, [&](int64_t, int64_t, int64_t block) {
+            scales[size_t(block)] = codec::choose(largest[size_t(block)], element, scaling, rule);
+            stored[block] = scales[size_t(block)].back;
         });
+    }
+    void read_scales(Tile tile) {
+        if (!m.scales) return;
+        const float *stored = m.scales + blocks.index(tile.row, 0);
+        parts(tile, [&](int64_t, int64_t, int64_t block) { scales[size_t(block)].back = stored[block]; });
+    }
+    void encode(const Truth &truth, Tile tile, int64_t r) const {
+        const Encode straight = truth.bf16 ? element.bf16.encode : element.f32.encode;
+        uint8_t *codes = row(tile, r);
+        runs(tile, straight == nullptr, [&](int64_t first, int64_t end, int64_t block, int64_t next) {
+            Scale scale = scales[size_t(block)];
+            scale.second = scales[size_t(next)].forth;
+            if (straight) return straight(truth.row(r, first), end - first, scale, codes, first);
+            pieces(first, end, [&](int64_t begin, int64_t stop) {
+                float values[UNIT];
+                truth.floats(r, begin, stop, values);
+                element.f32.encode(reinterpret_cast<const uint8_t *>(values), stop - begin, scale, codes, begin);
+            });
+        });
+    }
+    void measure(const Truth &truth, Tile tile, int64_t r, Measure &measure) const {
+        const MeasureGroups groups = truth.bf16 ? element.bf16.measure : element.f32.measure;
+        runs(tile, groups == nullptr, [&](int64_t first, int64_t end, int64_t block, int64_t next) {
+            if (groups && ordinary(block) && ordinary(next)) {
+                const int64_t whole = (end - first) / GROUP * GROUP;
+                (measure.*groups)(truth.row(r, first), row(tile, r) + first, whole, {scales[size_t(block)].back, scales[size_t(next)].back});
+                first += whole;
+            }
+            blocks.parts(first, end, [&](int64_t from, int64_t to, int64_t one) {
+                pieces(from, to, [&](int64_t begin, int64_t stop) { measure_piece(truth, tile, r, {begin, stop}, one, measure); });
+            });
+        });
+    }
+
+  private:
+    struct Span {
+        int64_t begin, end;
+    };
+    uint8_t *row(Tile tile, int64_t r) const { return m.codes + (tile.row + r) * m.stride; }
+    float limit(int64_t block) const { return element.largest * scales[size_t(block)].back; }
+    bool ordinary(int64_t block) const { return Measure::ordinary(largest[size_t(block)], limit(block)); }
+
+    void measure_piece(const Truth &truth, Tile tile, int64_t r, Span span, int64_t block, Measure &measure) const {
+        float values[UNIT], stored[UNIT];
+        const int64_t count = span.end - span.begin;
+        truth.floats(r, span.begin, span.end, values);
+        element.decode(row(tile, r), span.begin, count, stored);
+        const float scale = scales[size_t(block)].back;
+        if (ordinary(block) || Measure::ordinary(truth.largest(r, span.begin, span.end), limit(block)))
+            measure.add(values, stored, count, scale);
+        else
+            measure.add_any(values, stored, count, scale, limit(block));
+    }
+    template <typename What> void parts(Tile tile, What what) const { blocks.parts(tile.column, tile.column + tile.columns, what); }
+    // Calls what(begin, end, block, next block) for parts of a row in one block, or, unless single, in two that share groups.
+    template <typename What> void runs(Tile tile, bool single, What what) const {
+        int64_t first = tile.column;
+        const int64_t end = tile.column + tile.columns;
+        if (blocks.paired() && !single)
+            for (; first + GROUP <= end; first += GROUP) what(first, first + GROUP, first / blocks.columns, first / blocks.columns + 1);
+        blocks.parts(first, end, [&](int64_t begin, int64_t stop, int64_t block) { what(begin, stop, block, block); });
     }
 };
 
 inline void convert(const Matrix &source, const Matrix &target, Size size, Scaling scaling, Rule rule, Errors *errors) {
     const bool scaled = scaling != Scaling::none;
-    const Blocks blocks(target, size);
-    const Tiling tiling(blocks, size, scaled);
+    Stored stored(target, size);
+    const Tiling tiling = stored.tiling(size, scaled);
     Truth truth(source, tiling);
-    Scales scales(blocks);
     tiling.each([&](Tile tile) {
         truth.move(tile);
-        if (scaled) scales.choose(truth, target, blocks, tile, scaling, rule);
+        if (scaled || errors) stored.look(truth, tile);
+        if (scaled) stored.choose(tile, scaling, rule);
         Measure measure;
         for (int64_t r = 0; r < tile.rows; r++) {
-            encode_row(truth, target, blocks, tile, r, scales.all());
-            if (errors) measure_row(truth, target, blocks, tile, r, measure);
+            stored.encode(truth, tile, r);
+            if (errors) stored.measure(truth, tile, r, measure);
         }
         if (errors) measure.fold(tile.rows * tile.columns, *errors);
     });
 }
 
 inline void compare(const Matrix &a, const Matrix &b, Size size, Errors &errors) {
-    const Blocks blocks(b, size);
-    const Tiling tiling(blocks, size, b.scales != nullptr);
+    Stored stored(b, size);
+    const Tiling tiling = stored.tiling(size, b.scales != nullptr);
     Truth truth(a, tiling);
     tiling.each([&](Tile tile) {
         truth.move(tile);
+        stored.look(truth, tile);
+        stored.read_scales(tile);
         Measure measure;
-        for (int64_t r = 0; r < tile.rows; r++) measure_row(truth, b, blocks, tile, r, measure);
+        for (int64_t r = 0; r < tile.rows; r++) stored.measure(truth, tile, r, measure);
         measure.fold(tile.rows * tile.columns, errors);
     });
 }

@@ -1,0 +1,78 @@
+// What is known of every number format.
+#pragma once
+#include "codec_measure.h"
+#include "codec_rows.h"
+
+namespace codec {
+
+using MeasureGroups = void (Measure::*)(const uint8_t *a, const uint8_t *codes, int64_t count, const Factors &scales);
+
+// The numbers that values may be before they are encoded: fp32, or bf16 as it lies in a file.
+struct FromNumbers {
+    Encode encode;         // null: by way of fp32, or not at all
+    MeasureGroups measure; // null: by way of fp32
+};
+
+struct Element {
+    float largest = 0;    // finite
+    int32_t mantissa = 0; // bits
+    Decode decode;
+    FromNumbers f32{}, bf16{};
+    float reach = largest; // what a block's largest magnitude becomes under a scale that is no power of two
+    bool whole = false;    // numbers: blocks of zeros get the scale 1
+    int32_t exponent() const { return (bits(largest) >> 23) - 127; }
+};
+
+template <typename E> constexpr Element bytes(Decode decode = decode_codes<E, One>) {
+    return {.largest = E::largest,
+            .mantissa = E::mantissa,
+            .decode = decode,
+            .f32 = {encode_bytes<E, FromF32>, &Measure::add_groups<E, FromF32>},
+            .bf16 = {encode_bytes<E, FromBF16>, &Measure::add_groups<E, FromBF16>}};
+}
+template <typename E> constexpr Element other(Decode decode, Encode encode) {
+    return {.largest = E::largest, .mantissa = E::mantissa, .decode = decode, .f32 = {encode, nullptr}};
+}
+constexpr Element whole(Element e) {
+    e.whole = true;
+    return e;
+}
+template <typename Block> constexpr Element grouped() { return {.decode = gguf::rows<Block>}; }
+
+constexpr Element hif8() { // finest around 1: blocks reach up to the largest value with three mantissa bits
+    Element e = other<HiF8>(decode_table<HiF8>, encode_codes<HiF8, One>);
+    e.reach = 15.0f;
+    return e;
+}
+
+// In the order of ELEMENTS in codec.py.
+inline constexpr Element ELEMENTS[] = {
+    other<F32>(decode_numbers<Four>, encode_f32),
+    other<F16>(decode_codes<F16, Two>, encode_codes<F16, Two>),
+    other<BF16>(decode_codes<BF16, Two>, encode_codes<BF16, Two>),
+    other<F32>(decode_numbers<Eight>, nullptr),
+    bytes<E4M3FN>(),
+    bytes<E4M3FNUZ>(),
+    bytes<E5M2>(),
+    bytes<E5M2FNUZ>(),
+    other<E8M0>(decode_table<E8M0>, encode_codes<E8M0, One>),
+    other<E2M1>(decode_nibbles<E2M1>, encode_nibbles<E2M1>),
+    bytes<E3M2>(),
+    bytes<E2M3>(),
+    whole(bytes<Int8>()),
+    whole(other<Int4>(decode_nibbles<Int4>, encode_nibbles<Int4>)),
+    hif8(),
+    grouped<gguf::Q8_0>(),
+    grouped<gguf::Q4_0>(),
+    grouped<gguf::Q4_1>(),
+    grouped<gguf::Q5_0>(),
+    grouped<gguf::Q5_1>(),
+    grouped<gguf::Q2_K>(),
+    grouped<gguf::Q3_K>(),
+    grouped<gguf::Q4_K>(),
+    grouped<gguf::Q5_K>(),
+    grouped<gguf::Q6_K>(),
+};
+constexpr int32_t KIND_F32 = 0, KIND_BF16 = 2;
+
+} // namespace codec
