@@ -228,7 +228,6 @@ def prove(script: Path | None, arguments: tuple[str, ...], ranks: int, form: str
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan, its sizes and the disk that it takes; write nothing.")
 @click.option("--allow-pickle", is_flag=True, help="Also read PyTorch's .bin files, in a process of their own.")
-@click.option("--threads", type=click.IntRange(1, 1024), help="Weights at a time. Default: one for each processor.")
 @click.option("--ray", metavar="ADDRESS", help="Spread the shards over a Ray cluster; 'local' starts one here.")
 @_format
 def convert(model: Path, to: str | None, chip: str | None, out: Path, form: str, **how: Any) -> None:
@@ -256,7 +255,7 @@ def convert(model: Path, to: str | None, chip: str | None, out: Path, form: str,
         special[pattern] = name
     request = converts.Request(layout=to, rule=how.pop("rule"), keep=how.pop("keep"), special=special)
     if how.pop("dry_run"):
-        with converts.plan(model, request, out, allow_pickle=how["allow_pickle"]) as conversion:
+        with converts.planned(model, request, out, allow_pickle=how["allow_pickle"]) as conversion:
             click.echo(show.plan_text(conversion))
         return
     manifest = converts.convert(model, request, out, **how)
@@ -271,14 +270,13 @@ def convert(model: Path, to: str | None, chip: str | None, out: Path, form: str,
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--source", type=click.Path(path_type=Path), metavar="MODEL", help="Also compare every value with it.")
-@click.option("--threads", type=click.IntRange(1, 1024), help="Tensors at a time. Default: one for each processor.")
 @_format
-def verify(folder: Path, source: Path | None, threads: int | None, form: str) -> None:
+def verify(folder: Path, source: Path | None, form: str) -> None:
     """Read the converted checkpoint FOLDER again: every byte against its manifest. Exit code 1 on findings."""
     import xinqiao.convert as converts
     from xinqiao.convert.show import verification_text
 
-    found = converts.verify(folder, source, threads=threads)
+    found = converts.verify(folder, source)
     if form == "json":
         _print_json(found)
     else:

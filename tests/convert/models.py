@@ -79,7 +79,7 @@ def llama(folder, *, layers=2, hidden=256, middle=384, vocabulary=320, shards=1,
     tensors = {"model.embed_tokens.weight": normal(vocabulary, hidden)}
     for i in range(layers):
         for j, (name, shape) in enumerate(sizes.items()):
-            tensors[f"model.layers.{i}.{name}.weight"] = normal(*shape, seed=10 * i + j)
+            tensors[f"model.layers.{i}.{name}.weight"] = normal(*shape, seed=10 * i + j, spread=0.01 * 2 ** (j % 4))
         for name in ("input_layernorm", "post_attention_layernorm"):
             tensors[f"model.layers.{i}.{name}.weight"] = torch.ones(hidden)
     tensors |= {"model.norm.weight": torch.ones(hidden), "lm_head.weight": normal(vocabulary, hidden, seed=99)}

@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
-from xinqiao.convert.layouts import LAYOUTS
 
 from tests.convert.models import FACTOR, deepseek, deepseek_weights, llama, spread_over
 from tests.convert.running import digests
-from xinqiao.convert import Request, convert, plan, verify
+from xinqiao.convert import Request, convert, planned, verify
+from xinqiao.convert.layouts import LAYOUTS
 from xinqiao.errors import InputError
 
 O_PROJ = "model.layers.0.self_attn.o_proj.weight"
@@ -177,7 +177,7 @@ WRONG = [
 @pytest.mark.parametrize(("request_", "says"), WRONG)
 def test_wrong_requests(request_, says, tmp_path):
     source = llama(tmp_path / "source")
-    with pytest.raises(InputError) as caught, plan(source, Request(**request_), tmp_path / "out"):
+    with pytest.raises(InputError) as caught, planned(source, Request(**request_), tmp_path / "out"):
         pass
     assert says in str(caught.value)
     assert not (tmp_path / "out").exists()

@@ -19,11 +19,11 @@ from xinqiao.convert.spread import convert_on_ranks, convert_on_ray, ranks
 from xinqiao.convert.verify import Verification
 from xinqiao.convert.verify import verify as _verify
 
-__all__ = ["Conversion", "Manifest", "Request", "Verification", "convert", "plan", "verify"]
+__all__ = ["Conversion", "Manifest", "Request", "Verification", "convert", "planned", "verify"]
 
 
 @contextmanager
-def plan(model: Path, request: Request, out: Path, *, allow_pickle: bool = False) -> Iterator[Conversion]:
+def planned(model: Path, request: Request, out: Path, *, allow_pickle: bool = False) -> Iterator[Conversion]:
     """What `convert` would do; `out` is not touched. InputError for what is wrong with the source or the request."""
     with tempfile.TemporaryDirectory(prefix="xinqiao-") as scratch:
         yield prepare(model, request, out, allow_pickle=allow_pickle, scratch=Path(scratch))
@@ -47,7 +47,7 @@ def convert(
     threads = threads or len(os.sched_getaffinity(0))
     here = ranks()
     with (
-        plan(model, request, out, allow_pickle=allow_pickle) as conversion,
+        planned(model, request, out, allow_pickle=allow_pickle) as conversion,
         shown("converting", conversion.bytes_to_read) as progress,
     ):
         if ray:

@@ -42,15 +42,10 @@ def rest(checkpoint: Checkpoint, plan: Plan, rows: Sequence[Converted]) -> dict[
     layout = LAYOUTS[plan.request.layout]
     files = {path.name: path.read_bytes() for path in checkpoint.others}
     files |= checkpoint.texts
-    quantised = [module(job.weight.name) for job in plan.jobs if job.layout and LAYOUTS[job.layout].scale]
-    kept = [
-        module(job.weight.name)
-        for job in plan.jobs
-        if len(job.weight.shape) >= 2 and not (job.layout and LAYOUTS[job.layout].scale)
-    ]
-    files |= extra_files(layout, checkpoint.config, rows)
+    formats, kept = modules(plan)
+    files |= extra_files({output.name: job.layout for job in plan.jobs for output in job.outputs})
     if checkpoint.config:
-        files[CONFIG] = encode(config(layout, checkpoint.config, quantised, kept))
+        files[CONFIG] = encode(config(layout, checkpoint.config, formats, kept))
     if len(plan.shards) > 1:
         files[INDEX] = encode(index(rows))
     return files
@@ -65,6 +60,14 @@ def index(rows: Iterable[Converted]) -> dict[str, object]:
     }
 
 
-def module(name: str) -> str:
-    """The module of a weight: its name without '.weight'."""
-    return name.removesuffix(".weight")
+def modules(plan: Plan) -> tuple[dict[str, list[str]], list[str]]:
+    """(layout → the modules quantised in it, the modules of matrices that are not)."""
+    formats: dict[str, list[str]] = {}
+    kept = []
+    for job in plan.jobs:
+        name = job.weight.name.removesuffix(".weight")
+        if job.layout and LAYOUTS[job.layout].scale:
+            formats.setdefault(job.layout, []).append(name)
+        elif len(job.weight.shape) >= 2 and job.weight.name.endswith(".weight") and "embed" not in name:
+            kept.append(name)
+    return formats, kept

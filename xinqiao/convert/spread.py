@@ -1,8 +1,8 @@
 """The same conversion by several machines that share the output folder: the same bytes, each shard by one of them."""
 
 import os
+import socket
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from xinqiao.convert.shard import Progress
 from xinqiao.convert.state import State
 from xinqiao.errors import InputError
 
+KNOCK = 5.0  # seconds that a cluster has to answer
 POLL = 0.1  # seconds between two looks at the shared folder
 
 
@@ -61,10 +62,8 @@ def convert_on_ray(conversion: Conversion, model: Path, address: str, *, threads
         import ray
     except ImportError as error:
         raise InputError("--ray: Ray is not installed; pip install 'xinqiao[ray]'") from error
-    try:
-        ray.init(address=None if address == "local" else address, log_to_driver=False)
-    except ConnectionError as error:
-        raise InputError(f"--ray {address}: no cluster answers there ({error})") from error
+    _knock(address)
+    ray.init(address=None if address == "local" else address, log_to_driver=False)
     task = ray.remote(num_cpus=threads)(write_one)
     with system_errors(conversion.out), claim(conversion) as state:
         if not complete(conversion):
@@ -72,7 +71,7 @@ def convert_on_ray(conversion: Conversion, model: Path, address: str, *, threads
                 task.remote(model, conversion.plan.request, conversion.out, s.name, threads): s
                 for s in conversion.unfinished
             }
-            waiting: Sequence[object] = list(sizes)
+            waiting = list(sizes)
             while waiting:
                 done, waiting = ray.wait(waiting)
                 ray.get(done)
@@ -80,6 +79,17 @@ def convert_on_ray(conversion: Conversion, model: Path, address: str, *, threads
             finish(conversion, state)
         state.close()
     return read(conversion.out)
+
+
+def _knock(address: str) -> None:
+    """InputError where nothing answers: Ray itself would wait for more than a minute and end the process."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=KNOCK).close()
+    except (OSError, ValueError) as error:
+        raise InputError(f"--ray {address}: no cluster answers there ({error})") from error
 
 
 def write_one(model: Path, request: Request, out: Path, name: str, threads: int) -> None:

@@ -25,7 +25,7 @@ int32_t HiF8::code(float x) {
     int32_t a = bits(x) & MAGNITUDE;
     if (a > INFINITE) return 0x80;
     if (a < bits(0x1p-23f)) return 0;
-    a = std::min(a, bits(largest));
+    a = std::clamp(a, bits(0x1p-22f), bits(largest));
     const int before = (a >> 23) - 127, size = std::abs(before);
     const int mantissa = before < -15 ? 0 : size < 4 ? 3 : size < 8 ? 2 : 1;
     a = (a + (1 << (22 - mantissa))) >> (23 - mantissa) << (23 - mantissa);
@@ -38,15 +38,51 @@ int32_t HiF8::code(float x) {
     return sign | 0x60 | minus << 4 | (e & 7) << 1 | (a >> 22 & 1);
 }
 
+// IEEE arithmetic for the length of a call: a thread may have been told to round otherwise or to drop subnormals.
+class Ieee {
+#if defined(__x86_64__)
+    using Control = uint32_t;
+    static constexpr Control usual = 0x1f80;
+    static Control read() {
+        Control found;
+        asm volatile("stmxcsr %0" : "=m"(found) : : "memory");
+        return found;
+    }
+    static void write(Control to) { asm volatile("ldmxcsr %0" : : "m"(to) : "memory"); }
+#elif defined(__aarch64__)
+    using Control = uint64_t;
+    static constexpr Control usual = 0;
+    static Control read() {
+        Control found;
+        asm volatile("mrs %0, fpcr" : "=r"(found) : : "memory");
+        return found;
+    }
+    static void write(Control to) { asm volatile("msr fpcr, %0" : : "r"(to) : "memory"); }
+#else
+    using Control = int;
+    static constexpr Control usual = 0;
+    static Control read() { return usual; }
+    static void write(Control) {}
+#endif
+    const Control before = read();
+
+  public:
+    Ieee() { write(usual); }
+    ~Ieee() { write(before); }
+    Ieee(const Ieee &) = delete;
+};
+
 } // namespace codec
 
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
 EXPORTED void xq_codec_convert(const codec::Matrix *source, const codec::Matrix *target, int64_t rows, int64_t columns,
                       int32_t scaling, int32_t rule, codec::Errors *errors) {
+    const codec::Ieee arithmetic;
     codec::convert(*source, *target, {rows, columns}, codec::Scaling(scaling), codec::Rule(rule), errors);
 }
 
 EXPORTED void xq_codec_compare(const codec::Matrix *a, const codec::Matrix *b, int64_t rows, int64_t columns, codec::Errors *errors) {
+    const codec::Ieee arithmetic;
     codec::compare(*a, *b, {rows, columns}, *errors);
 }

@@ -70,7 +70,9 @@ struct Small {
         constexpr int32_t start = -(normal >> dropped) & 0xffff;
         const Int<F> sum = bits(number(a) + number(exponent + ((dropped << 23) | start)));
         const Int<F> finite = (sum + (exponent >> dropped)) & magnitude;
-        const Int<F> found = size > INFINITE ? all<Int<F>>(nan_) : finite;
+        const auto unless_nan = [&](Int<F> code) { return size > INFINITE ? all<Int<F>>(nan_) : code; };
+        if constexpr (!nan_) return unless_nan(finite | sign);
+        const Int<F> found = unless_nan(finite);
         if constexpr (negative_zero_) return found | sign;
         return found == 0 ? found : found | sign;
     }

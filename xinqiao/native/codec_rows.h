@@ -91,12 +91,12 @@ inline void encode_f32(ConstBytes values, int64_t count, const Scale &scale, Byt
     Four *__restrict to = reinterpret_cast<Four *>(row) + first;
     for (int64_t i = 0; i < count; i++) to[i] = scale.divide ? in[i] / scale.forth : in[i] * scale.forth;
 }
-template <typename E> void encode_nibbles(ConstBytes in, int64_t count, const Scale &scale, Bytes row, int64_t first) {
+template <typename E, typename From> void encode_nibbles(ConstBytes in, int64_t count, const Scale &scale, Bytes row, int64_t first) {
     constexpr int64_t some = 256;
     uint8_t codes[some];
     for (int64_t done = 0; done < count; done += some) {
         const int64_t n = std::min(some, count - done);
-        encode_bytes<E, FromF32>(in + 4 * done, n, scale, codes, 0);
+        encode_bytes<E, From>(in + done * From::bytes, n, scale, codes, 0);
         int64_t i = 0, at = first + done;
         if (at % 2) row[at++ / 2] |= uint8_t(codes[i++] << 4); // the even column before it is written
         uint8_t *__restrict to = row + at / 2;

@@ -9,8 +9,9 @@ using MeasureGroups = void (Measure::*)(const uint8_t *a, const uint8_t *codes, 
 
 // The numbers that values may be before they are encoded: fp32, or bf16 as it lies in a file.
 struct FromNumbers {
-    Encode encode;         // null: by way of fp32, or not at all
-    MeasureGroups measure; // null: by way of fp32
+    Encode encode = nullptr;         // null: by way of fp32, or not at all
+    MeasureGroups measure = nullptr; // null: by way of fp32
+    bool pairs = false;              // encode knows of Scale::second
 };
 
 struct Element {
@@ -27,11 +28,18 @@ template <typename E> constexpr Element bytes(Decode decode = decode_codes<E, On
     return {.largest = E::largest,
             .mantissa = E::mantissa,
             .decode = decode,
-            .f32 = {encode_bytes<E, FromF32>, &Measure::add_groups<E, FromF32>},
-            .bf16 = {encode_bytes<E, FromBF16>, &Measure::add_groups<E, FromBF16>}};
+            .f32 = {encode_bytes<E, FromF32>, &Measure::add_groups<E, FromF32>, true},
+            .bf16 = {encode_bytes<E, FromBF16>, &Measure::add_groups<E, FromBF16>, true}};
 }
 template <typename E> constexpr Element other(Decode decode, Encode encode) {
-    return {.largest = E::largest, .mantissa = E::mantissa, .decode = decode, .f32 = {encode, nullptr}};
+    return {.largest = E::largest, .mantissa = E::mantissa, .decode = decode, .f32 = {encode}};
+}
+template <typename E> constexpr Element nibbles() {
+    return {.largest = E::largest,
+            .mantissa = E::mantissa,
+            .decode = decode_nibbles<E>,
+            .f32 = {encode_nibbles<E, FromF32>, nullptr, true},
+            .bf16 = {encode_nibbles<E, FromBF16>, nullptr, true}};
 }
 constexpr Element whole(Element e) {
     e.whole = true;
@@ -56,11 +64,11 @@ inline constexpr Element ELEMENTS[] = {
     bytes<E5M2>(),
     bytes<E5M2FNUZ>(),
     other<E8M0>(decode_table<E8M0>, encode_codes<E8M0, One>),
-    other<E2M1>(decode_nibbles<E2M1>, encode_nibbles<E2M1>),
+    nibbles<E2M1>(),
     bytes<E3M2>(),
     bytes<E2M3>(),
     whole(bytes<Int8>()),
-    whole(other<Int4>(decode_nibbles<Int4>, encode_nibbles<Int4>)),
+    whole(nibbles<Int4>()),
     hif8(),
     grouped<gguf::Q8_0>(),
     grouped<gguf::Q4_0>(),

@@ -113,9 +113,10 @@ class Stored {
         parts(tile, [&](int64_t, int64_t, int64_t block) { scales[size_t(block)].back = stored[block]; });
     }
     void encode(const Truth &truth, Tile tile, int64_t r) const {
-        const Encode straight = truth.bf16 ? element.bf16.encode : element.f32.encode;
+        const FromNumbers &known = truth.bf16 ? element.bf16 : element.f32;
+        const Encode straight = known.encode;
         uint8_t *codes = row(tile, r);
-        runs(tile, straight == nullptr, [&](int64_t first, int64_t end, int64_t block, int64_t next) {
+        runs(tile, known.pairs, [&](int64_t first, int64_t end, int64_t block, int64_t next) {
             Scale scale = scales[size_t(block)];
             scale.second = scales[size_t(next)].forth;
             if (straight) return straight(truth.row(r, first), end - first, scale, codes, first);
@@ -128,7 +129,7 @@ class Stored {
     }
     void measure(const Truth &truth, Tile tile, int64_t r, Measure &measure) const {
         const MeasureGroups groups = truth.bf16 ? element.bf16.measure : element.f32.measure;
-        runs(tile, groups == nullptr, [&](int64_t first, int64_t end, int64_t block, int64_t next) {
+        runs(tile, groups != nullptr, [&](int64_t first, int64_t end, int64_t block, int64_t next) {
             if (groups && ordinary(block) && ordinary(next)) {
                 const int64_t whole = (end - first) / GROUP * GROUP;
                 (measure.*groups)(truth.row(r, first), row(tile, r) + first, whole, {scales[size_t(block)].back, scales[size_t(next)].back});
@@ -160,11 +161,11 @@ class Stored {
             measure.add_any(values, stored, count, scale, limit(block));
     }
     template <typename What> void parts(Tile tile, What what) const { blocks.parts(tile.column, tile.column + tile.columns, what); }
-    // Calls what(begin, end, block, next block) for parts of a row in one block, or, unless single, in two that share groups.
-    template <typename What> void runs(Tile tile, bool single, What what) const {
+    // Calls what(begin, end, block, next block) for parts of a row in one block, or, if asked for, in two that share groups.
+    template <typename What> void runs(Tile tile, bool pairs, What what) const {
         int64_t first = tile.column;
         const int64_t end = tile.column + tile.columns;
-        if (blocks.paired() && !single)
+        if (blocks.paired() && pairs)
             for (; first + GROUP <= end; first += GROUP) what(first, first + GROUP, first / blocks.columns, first / blocks.columns + 1);
         blocks.parts(first, end, [&](int64_t begin, int64_t stop, int64_t block) { what(begin, stop, block, block); });
     }

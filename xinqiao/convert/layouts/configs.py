@@ -1,28 +1,104 @@
-"""config.json for each target, so that the result loads."""
+"""What config.json, and the description beside it, say of each target, so that other programs load it.
 
-from collections.abc import Sequence
+fp8, blockwise_int8   one method for the whole model and a list of modules that it leaves alone
+compressed-tensors    a group of modules for each format; several formats may be mixed
+description           quant_model_description.json, which the loaders of one vendor's chips read: a word for each tensor
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xinqiao.convert.layouts.table import Layout
+import msgspec
+
+from xinqiao.convert.layouts.table import LAYOUTS, Layout
+
+DESCRIPTION = "quant_model_description.json"
+Json = dict[str, Any]
+_GROUP: Json = {"symmetric": True, "strategy": "group", "group_size": 32, "scale_dtype": "torch.uint8"}
+_SCHEMES: dict[str, Json] = {  # layout → (format, weights, activations) as compressed-tensors 0.20 names them
+    "mxfp8": {
+        "format": "mxfp8-quantized",
+        "weights": {"num_bits": 8, "type": "float", "dynamic": False, **_GROUP},
+        "input_activations": {"num_bits": 8, "type": "float", "dynamic": True, **_GROUP},
+    },
+    "mxfp4": {
+        "format": "mxfp4-pack-quantized",
+        "weights": {"num_bits": 4, "type": "float", "dynamic": False, **_GROUP},
+        "input_activations": None,
+    },
+    "int8-channel": {
+        "format": "int-quantized",
+        "weights": {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "channel", "dynamic": False},
+        "input_activations": {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "token", "dynamic": True},
+    },
+}
+_WORDS = {"int8-channel": "W8A8_DYNAMIC", "mxfp8": "W8A8_MXFP8"}  # of the description, by layout
 
 
-def config(layout: Layout, config: dict[str, Any], quantised: Sequence[str], kept: Sequence[str]) -> dict[str, Any]:
-    """The new config.json."""
+def config(layout: Layout, config: Json, formats: Mapping[str, Sequence[str]], kept: Sequence[str]) -> Json:
+    """The new config.json.
+
+    formats  quantised layout → the modules in it, `layout`'s own among them
+    kept     modules of matrices that stay in full precision
+    """
     found = {key: value for key, value in config.items() if key not in ("quantization_config", "expert_dtype")}
     if layout.scale is None:
-        found["torch_dtype"] = {"bf16": "bfloat16", "f16": "float16"}[layout.element]
-        return found
-    found["quantization_config"] = {
-        "quant_method": "fp8",
-        "fmt": "e4m3",
-        "weight_block_size": list(layout.block),
-        "activation_scheme": "dynamic",
-        "modules_to_not_convert": list(kept),
-    }
-    if layout.scale == "pow2":
-        found["quantization_config"]["scale_fmt"] = "ue8m0"
+        found["dtype" if "dtype" in found else "torch_dtype"] = {"bf16": "bfloat16", "f16": "float16"}[layout.element]
+    if formats:
+        found["quantization_config"] = _quantization(layout, formats, kept)
     return found
 
 
-def extra_files(layout: Layout, config: dict[str, Any], rows: Sequence[Any]) -> dict[str, bytes]:
-    return {}
+def loaders(layout: Layout, formats: Mapping[str, Sequence[str]]) -> bool:
+    """Whether some known program loads this mixture."""
+    others = [name for name in formats if name != layout.name]
+    return not others or all(name in _SCHEMES for name in formats)
+
+
+def _quantization(layout: Layout, formats: Mapping[str, Sequence[str]], kept: Sequence[str]) -> Json:
+    if layout.name in _SCHEMES or (layout.scale is None and all(name in _SCHEMES for name in formats)):
+        return _compressed_tensors(layout, formats, kept)
+    if layout.element == "e4m3fn":
+        found: Json = {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": list(layout.block)}
+        if layout.scale == "pow2":
+            found["scale_fmt"] = "ue8m0"
+        return found | {"activation_scheme": "dynamic", "modules_to_not_convert": list(kept)}
+    method = "blockwise_int8" if layout.element == "int8" else layout.name
+    return {
+        "quant_method": method,
+        "weight_block_size": list(layout.block),
+        "activation_scheme": "dynamic",
+        "ignored_layers": list(kept),
+    }
+
+
+def _compressed_tensors(layout: Layout, formats: Mapping[str, Sequence[str]], kept: Sequence[str]) -> Json:
+    """The layout's own group takes every other linear layer; groups of other layouts name their modules."""
+    mixed = len(formats) > 1 or layout.name not in formats
+    groups = {}
+    for number, (name, modules) in enumerate(sorted(formats.items(), key=lambda item: item[0] == layout.name)):
+        targets = ["Linear"] if name == layout.name else list(modules)
+        groups[f"group_{number}"] = {"targets": targets, **_SCHEMES.get(name, {})}
+    return {
+        "quant_method": "compressed-tensors",
+        "quantization_status": "compressed",
+        "format": "mixed-precision" if mixed else _SCHEMES[layout.name]["format"],
+        "config_groups": groups,
+        "ignore": list(kept),
+    }
+
+
+def extra_files(formats: Mapping[str, str]) -> dict[str, bytes]:
+    """The description for one vendor's loaders, where every format of the checkpoint has a word in it.
+
+    formats: tensor of the result → its layout, '' for one in full precision
+    """
+    names = set(formats.values()) - {""}
+    if not names or not all(name in _WORDS or LAYOUTS[name].scale is None for name in names):
+        return {}
+    words = [_WORDS[name] for name in names if name in _WORDS]
+    if len(words) != 1:
+        return {}
+    head: Json = {"version": "1.0.0", "model_quant_type": words[0], "group_size": 32 if "MX" in words[0] else 0}
+    found = head | {tensor: _WORDS.get(name, "FLOAT") for tensor, name in sorted(formats.items())}
+    return {DESCRIPTION: msgspec.json.format(msgspec.json.encode(found)) + b"\n"}

@@ -1,4 +1,4 @@
-"""Checkpoints as they are found: where each tensor lies. Nothing is executed, and nothing outside the source is opened."""
+"""Checkpoints as they are found: where each tensor lies. Nothing is executed; nothing outside is opened."""
 
 from pathlib import Path
 

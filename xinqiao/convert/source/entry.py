@@ -11,7 +11,7 @@ class Entry(msgspec.Struct, frozen=True):
 
     dtype    as safetensors names it ('F32', 'BF16', 'F8_E4M3'), or a type of GGUF ('Q4_0')
     shape    row-major; of packed 4-bit types in elements of `dtype`
-    permute  how many heads of rows are stored with their two halves interleaved, as GGUF does for rotary embeddings; 0: none
+    permute  heads whose rows are stored with their two halves interleaved, as GGUF does for rotary embeddings; 0: none
     """
 
     name: str

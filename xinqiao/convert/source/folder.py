@@ -62,7 +62,7 @@ def _weight_map(path: Path) -> dict[str, str]:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """A shard by its name. Only a plain name is taken; a link by that name may lead elsewhere, as in Hugging Face's cache."""
+    """A shard by its plain name. A link of that name may lead elsewhere, as in Hugging Face's cache."""
     if not name.endswith(".safetensors") or name.startswith(".") or any(c in name for c in "/\\:\0"):
         raise InputError(f"{folder}: the index names {name!r}, which is not a .safetensors file of this folder")
     path = folder / name
