@@ -145,7 +145,7 @@ def _library(name: str) -> ctypes.CDLL:
     return loaded
 
 
-def convert(  # noqa: PLR0913 (the kernel's own arguments)
+def convert(
     source: Matrix,
     target: Matrix,
     rows: int,
