@@ -153,7 +153,7 @@ def _layout(weight: Weight, request: Request, checkpoint: Checkpoint) -> tuple[s
 
 def _full_precision(weight: Weight) -> str:
     """'' for a weight that is in a float format already, bf16 for one that is quantised."""
-    return "" if weight.scales is None and weight.codes.dtype in ITEM | {"BOOL": 1, "U8": 1} else "bf16"
+    return "bf16" if weight.quantised else ""
 
 
 def outputs(weight: Weight, layout: Layout) -> tuple[Output, ...]:

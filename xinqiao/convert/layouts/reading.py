@@ -7,6 +7,7 @@ import msgspec
 
 from xinqiao.convert.source.entry import Entry
 from xinqiao.errors import InputError
+from xinqiao.native.codec import GROUPS
 
 ELEMENT = {
     "F64": "f64",
@@ -18,6 +19,7 @@ ELEMENT = {
     "I8": "int8",
     "U8": "hif8",
 }
+ELEMENT |= {name.upper(): name for name in GROUPS}  # GGUF's types carry their scales inside
 SCALES = {"F32": "f32", "BF16": "bf16", "F16": "f16", "F8_E8M0": "e8m0", "U8": "e8m0", "I32": "int32"}
 NAMES = (".weight_scale_inv", ".weight_scale", ".scale")
 
@@ -35,7 +37,7 @@ class Weight(msgspec.Struct, frozen=True):
 
     @property
     def quantised(self) -> bool:
-        return self.scales is not None
+        return self.scales is not None or self.element in GROUPS
 
 
 def pair(entries: Mapping[str, Entry], config: Mapping[str, Any]) -> list[Weight]:
