@@ -138,10 +138,4 @@ struct Q6_K {
     }
 };
 
-// `first` and `count` are multiples of the block.
-template <typename Block> void rows(ConstBytes row, int64_t first, int64_t count, Floats out) {
-    const uint8_t *block = row + first / Block::count * Block::bytes;
-    for (int64_t i = 0; i < count; i += Block::count, block += Block::bytes) Block::decode(block, out + i);
-}
-
 } // namespace codec::gguf

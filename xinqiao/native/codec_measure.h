@@ -43,14 +43,16 @@ class Measure {
         std::copy(b + i, b + count, y);
         add_sixteen(x, y, scale);
     }
-    // The same for codes of one byte, in whole groups.
-    template <typename E, typename From>
-    void add_groups(const uint8_t *a, const uint8_t *codes, int64_t count, const Factors &scales) {
+    // The same for whole groups of codes that planes can be read from.
+    template <typename Codes, typename From>
+    void add_groups(const uint8_t *a, const uint8_t *row, int64_t first, int64_t count, const Factors &scales) {
+        const uint8_t *codes = row + first * Codes::bytes;
         for (int64_t part = 0; part < PARTS; part++) {
             Sums found = sums[part]; // in registers
             const Native::Floats scale = scales.of(part);
             for (int64_t at = part * NATIVE; at < count; at += GROUP) {
-                const Native x = From::template planes<Native>(a + at * From::bytes), y = Native::of_bytes<E>(codes + at);
+                const Native x = From::template planes<Native>(a + at * From::bytes);
+                const Native y = Codes::template planes<Native>(codes + at * Codes::bytes);
                 for (int p = 0; p < 4; p++) found.add(x.plane[p], y.plane[p] * scale);
             }
             sums[part] = found;

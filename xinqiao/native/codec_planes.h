@@ -37,6 +37,18 @@ template <int size> struct Planes { // of `size` values: one plane has every fou
         }(std::make_integer_sequence<int, lanes>());
     }
 
+    // A lane of a, one of b, and so on: the first half of both, or the second.
+    template <int half> static Ints zip(Ints a, Ints b) {
+        constexpr int first = half * lanes / 2;
+        return [&]<int... i>(std::integer_sequence<int, i...>) {
+#if defined(__clang__)
+            return __builtin_shufflevector(a, b, (first + i / 2 + i % 2 * lanes)...);
+#else
+            return __builtin_shuffle(a, b, Ints{(first + i / 2 + i % 2 * lanes)...});
+#endif
+        }(std::make_integer_sequence<int, lanes>());
+    }
+
     static Planes of_f32(const uint8_t *from) {
         const Ints a = words(from), b = words(from + size), c = words(from + 2 * size), d = words(from + 3 * size);
         const Ints even = second<0>(a, b), odd = second<1>(a, b), even_ = second<0>(c, d), odd_ = second<1>(c, d);
@@ -49,6 +61,12 @@ template <int size> struct Planes { // of `size` values: one plane has every fou
     template <typename E> static Planes of_bytes(const uint8_t *from) {
         const Ints codes = words(from);
         return {{E::value(codes), E::value(codes >> 8), E::value(codes >> 16), E::value(codes >> 24)}};
+    }
+    void to_f32(float *to) const {
+        const Ints a = bits(plane[0]), b = bits(plane[1]), c = bits(plane[2]), d = bits(plane[3]);
+        const Ints even = zip<0>(a, c), odd = zip<0>(b, d), even_ = zip<1>(a, c), odd_ = zip<1>(b, d);
+        const Ints found[4] = {zip<0>(even, odd), zip<1>(even, odd), zip<0>(even_, odd_), zip<1>(even_, odd_)};
+        std::memcpy(to, found, sizeof found);
     }
     template <typename E> void to_bytes(uint8_t *to) const {
         const Ints found = E::code(plane[0]) | E::code(plane[1]) << 8 | E::code(plane[2]) << 16 | E::code(plane[3]) << 24;
@@ -78,6 +96,11 @@ struct FromBF16 {
         for (int64_t i = 0; i < count; i++) found = std::max(found, uint16_t(codes[i] & 0x7fff));
         return int32_t(found) << 16;
     }
+};
+
+template <typename E> struct FromBytes {
+    static constexpr int64_t bytes = 1;
+    template <typename P> static P planes(const uint8_t *from) { return P::template of_bytes<E>(from); }
 };
 
 // Sixteen lanes of every plane, so that what they add up to is the same on every processor.

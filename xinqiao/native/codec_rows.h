@@ -19,37 +19,53 @@ struct Scale {
 };
 
 // Both take `count` elements from column `first` on.
-using Decode = void (*)(ConstBytes row, int64_t first, int64_t count, Floats out);
+using Decode = void (*)(ConstBytes row, int64_t first, int64_t count, float scale, Floats out);
 using Encode = void (*)(ConstBytes in, int64_t count, const Scale &scale, Bytes row, int64_t first);
 
-template <typename E, typename Code> void decode_codes(ConstBytes row, int64_t first, int64_t count, Floats out) {
+template <typename E, typename Code> void decode_codes(ConstBytes row, int64_t first, int64_t count, float scale, Floats out) {
     const Code *from = reinterpret_cast<const Code *>(row) + first;
-    for (int64_t i = 0; i < count; i++) out[i] = E::value(int32_t(from[i]));
+    for (int64_t i = 0; i < count; i++) out[i] = E::value(int32_t(from[i])) * scale;
 }
-template <typename Number> void decode_numbers(ConstBytes row, int64_t first, int64_t count, Floats out) {
+template <typename E> void decode_bytes(ConstBytes row, int64_t first, int64_t count, float scale, Floats out) {
+    const uint8_t *from = row + first;
+    int64_t i = 0;
+    for (; i + NATIVE <= count; i += NATIVE) {
+        Native planes = Native::of_bytes<E>(from + i);
+        for (auto &plane : planes.plane) plane *= scale;
+        planes.to_f32(out + i);
+    }
+    decode_codes<E, One>(from, i, count - i, scale, out + i);
+}
+template <typename Number> void decode_numbers(ConstBytes row, int64_t first, int64_t count, float scale, Floats out) {
     const Number *from = reinterpret_cast<const Number *>(row) + first;
-    for (int64_t i = 0; i < count; i++) out[i] = float(from[i]);
+    for (int64_t i = 0; i < count; i++) out[i] = float(from[i]) * scale;
 }
-template <typename E> void decode_nibbles(ConstBytes row, int64_t first, int64_t count, Floats out) {
+template <typename E> void decode_nibbles(ConstBytes row, int64_t first, int64_t count, float scale, Floats out) {
     if (count && first % 2) {
-        *out++ = E::value(int32_t(row[first++ / 2] >> 4));
+        *out++ = E::value(int32_t(row[first++ / 2] >> 4)) * scale;
         count--;
     }
     const uint8_t *from = row + first / 2;
     for (int64_t i = 0; i < count / 2; i++) {
-        out[2 * i] = E::value(from[i] & 15);
-        out[2 * i + 1] = E::value(from[i] >> 4);
+        out[2 * i] = E::value(from[i] & 15) * scale;
+        out[2 * i + 1] = E::value(from[i] >> 4) * scale;
     }
-    if (count % 2) out[count - 1] = E::value(from[count / 2] & 15);
+    if (count % 2) out[count - 1] = E::value(from[count / 2] & 15) * scale;
 }
-template <typename E> void decode_table(ConstBytes row, int64_t first, int64_t count, Floats out) {
+template <typename E> void decode_table(ConstBytes row, int64_t first, int64_t count, float scale, Floats out) {
     static const struct Table {
         float value[256];
         Table() {
             for (int32_t code = 0; code < 256; code++) value[code] = E::value(code);
         }
     } table;
-    for (int64_t i = 0; i < count; i++) out[i] = table.value[row[first + i]];
+    for (int64_t i = 0; i < count; i++) out[i] = table.value[row[first + i]] * scale;
+}
+// `first` and `count` are multiples of the group.
+template <typename Group> void decode_groups(ConstBytes row, int64_t first, int64_t count, float scale, Floats out) {
+    const uint8_t *group = row + first / Group::count * Group::bytes;
+    for (int64_t i = 0; i < count; i += Group::count, group += Group::bytes) Group::decode(group, out + i);
+    for (int64_t i = 0; i < count; i++) out[i] *= scale;
 }
 
 // One loop for multiplying, one for dividing: the compiler keeps the choice out of both.

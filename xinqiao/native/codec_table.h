@@ -5,7 +5,7 @@
 
 namespace codec {
 
-using MeasureGroups = void (Measure::*)(const uint8_t *a, const uint8_t *codes, int64_t count, const Factors &scales);
+using MeasureGroups = void (Measure::*)(const uint8_t *a, const uint8_t *row, int64_t first, int64_t count, const Factors &scales);
 
 // The numbers that values may be before they are encoded: fp32, or bf16 as it lies in a file.
 struct FromNumbers {
@@ -24,12 +24,12 @@ struct Element {
     int32_t exponent() const { return (bits(largest) >> 23) - 127; }
 };
 
-template <typename E> constexpr Element bytes(Decode decode = decode_codes<E, One>) {
+template <typename E> constexpr Element bytes() {
     return {.largest = E::largest,
             .mantissa = E::mantissa,
-            .decode = decode,
-            .f32 = {encode_bytes<E, FromF32>, &Measure::add_groups<E, FromF32>, true},
-            .bf16 = {encode_bytes<E, FromBF16>, &Measure::add_groups<E, FromBF16>, true}};
+            .decode = decode_bytes<E>,
+            .f32 = {encode_bytes<E, FromF32>, &Measure::add_groups<FromBytes<E>, FromF32>, true},
+            .bf16 = {encode_bytes<E, FromBF16>, &Measure::add_groups<FromBytes<E>, FromBF16>, true}};
 }
 template <typename E> constexpr Element other(Decode decode, Encode encode) {
     return {.largest = E::largest, .mantissa = E::mantissa, .decode = decode, .f32 = {encode}};
@@ -41,11 +41,16 @@ template <typename E> constexpr Element nibbles() {
             .f32 = {encode_nibbles<E, FromF32>, nullptr, true},
             .bf16 = {encode_nibbles<E, FromBF16>, nullptr, true}};
 }
+template <typename Stored> constexpr Element planar(Element e) {
+    e.f32.measure = &Measure::add_groups<Stored, FromF32>;
+    e.bf16.measure = &Measure::add_groups<Stored, FromBF16>;
+    return e;
+}
 constexpr Element whole(Element e) {
     e.whole = true;
     return e;
 }
-template <typename Block> constexpr Element grouped() { return {.decode = gguf::rows<Block>}; }
+template <typename Block> constexpr Element grouped() { return {.decode = decode_groups<Block>}; }
 
 constexpr Element hif8() { // finest around 1: blocks reach up to the largest value with three mantissa bits
     Element e = other<HiF8>(decode_table<HiF8>, encode_codes<HiF8, One>);
@@ -55,9 +60,9 @@ constexpr Element hif8() { // finest around 1: blocks reach up to the largest va
 
 // In the order of ELEMENTS in codec.py.
 inline constexpr Element ELEMENTS[] = {
-    other<F32>(decode_numbers<Four>, encode_f32),
+    planar<FromF32>(other<F32>(decode_numbers<Four>, encode_f32)),
     other<F16>(decode_codes<F16, Two>, encode_codes<F16, Two>),
-    other<BF16>(decode_codes<BF16, Two>, encode_codes<BF16, Two>),
+    planar<FromBF16>(other<BF16>(decode_codes<BF16, Two>, encode_codes<BF16, Two>)),
     other<F32>(decode_numbers<Eight>, nullptr),
     bytes<E4M3FN>(),
     bytes<E4M3FNUZ>(),

@@ -56,12 +56,14 @@ class Truth {
         if (direct) return;
         for (int64_t r = 0; r < tile.rows; r++) {
             float *out = values.get() + r * tile.columns;
-            source.format().decode(source.codes + (tile.row + r) * source.stride, tile.column, tile.columns, out);
-            if (!source.scales) continue;
+            const uint8_t *codes = source.codes + (tile.row + r) * source.stride;
+            if (!source.scales) {
+                source.format().decode(codes, tile.column, tile.columns, 1.0f, out);
+                continue;
+            }
             const float *scales = source.scales + blocks.index(tile.row + r, 0);
             blocks.parts(tile.column, tile.column + tile.columns, [&](int64_t begin, int64_t end, int64_t block) {
-                const float scale = scales[block];
-                for (int64_t i = begin - tile.column; i < end - tile.column; i++) out[i] *= scale;
+                source.format().decode(codes, begin, end - begin, scales[block], out + (begin - tile.column));
             });
         }
     }
@@ -74,7 +76,7 @@ class Truth {
         return bf16 ? FromBF16::largest(row(r, begin), end - begin) : FromF32::largest(row(r, begin), end - begin);
     }
     void floats(int64_t r, int64_t begin, int64_t end, Floats out) const {
-        ELEMENTS[bf16 ? KIND_BF16 : KIND_F32].decode(row(r, begin), 0, end - begin, out);
+        ELEMENTS[bf16 ? KIND_BF16 : KIND_F32].decode(row(r, begin), 0, end - begin, 1.0f, out);
     }
 };
 
@@ -132,7 +134,8 @@ class Stored {
         runs(tile, groups != nullptr, [&](int64_t first, int64_t end, int64_t block, int64_t next) {
             if (groups && ordinary(block) && ordinary(next)) {
                 const int64_t whole = (end - first) / GROUP * GROUP;
-                (measure.*groups)(truth.row(r, first), row(tile, r) + first, whole, {scales[size_t(block)].back, scales[size_t(next)].back});
+                const Factors factors(scales[size_t(block)].back, scales[size_t(next)].back);
+                (measure.*groups)(truth.row(r, first), row(tile, r), first, whole, factors);
                 first += whole;
             }
             blocks.parts(first, end, [&](int64_t from, int64_t to, int64_t one) {
@@ -153,7 +156,7 @@ class Stored {
         float values[UNIT], stored[UNIT];
         const int64_t count = span.end - span.begin;
         truth.floats(r, span.begin, span.end, values);
-        element.decode(row(tile, r), span.begin, count, stored);
+        element.decode(row(tile, r), span.begin, count, 1.0f, stored);
         const float scale = scales[size_t(block)].back;
         if (ordinary(block) || Measure::ordinary(truth.largest(r, span.begin, span.end), limit(block)))
             measure.add(values, stored, count, scale);
