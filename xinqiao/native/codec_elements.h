@@ -51,7 +51,7 @@ struct Small {
     static constexpr int32_t normal = (128 - bias_) << 23; // fp32 bits of the smallest normal
     static constexpr float largest = number((top << dropped) + normal - (1 << 23));
 
-    template <typename I> static Float<I> value(I code) {
+    template <typename I> [[gnu::always_inline]] static Float<I> value(I code) {
         const I a = code & magnitude, sign = code << (31 - width) & SIGN;
         // Right for normals; of a subnormal it is half of that plus the smallest normal.
         const Float<I> normals = number((a << dropped) + (normal - (1 << 23)));
@@ -63,7 +63,7 @@ struct Small {
     }
     // To nearest, ties to even; above the largest to the largest. A sum with a number so large that its last place is that of
     // the result rounds; the exponent, and what the codes of normals begin at, ride along in the sum's low bits.
-    template <typename F> static Int<F> code(F x) {
+    template <typename F> [[gnu::always_inline]] static Int<F> code(F x) {
         const Int<F> size = bits(x) & MAGNITUDE, sign = bits(x) >> (31 - width) & (1 << width);
         const Int<F> a = least(size, all<Int<F>>(bits(largest)));
         const Int<F> exponent = most(a & INFINITE, all<Int<F>>(normal));
@@ -95,8 +95,8 @@ struct F32 {
 struct BF16 {
     static constexpr int mantissa = 7;
     static constexpr float largest = number(0x7f7f0000);
-    template <typename I> static Float<I> value(I code) { return number(code << 16); }
-    template <typename F> static Int<F> code(F x) { // to nearest even; overflows to infinity as IEEE does
+    template <typename I> [[gnu::always_inline]] static Float<I> value(I code) { return number(code << 16); }
+    template <typename F> [[gnu::always_inline]] static Int<F> code(F x) { // to nearest even; overflows to infinity as IEEE does
         const Int<F> high = bits(x) >> 16 & 0xffff, low = bits(x) & 0xffff;
         const Int<F> up = low + (high & 1) > 0x8000 ? all<Int<F>>(1) : all<Int<F>>(0);
         return (bits(x) & MAGNITUDE) > INFINITE ? high | 0x40 : high + up;
@@ -118,10 +118,10 @@ template <int limit, int32_t mask> struct Whole { // numbers from -limit to limi
     static constexpr int mantissa = 0;
     static constexpr float largest = float(limit);
     static constexpr int32_t half = mask / 2 + 1;
-    template <typename I> static Float<I> value(I code) { // the last place of 2^23 is 1
+    template <typename I> [[gnu::always_inline]] static Float<I> value(I code) { // the last place of 2^23 is 1
         return number(((code & mask) ^ half) | bits(0x1p23f)) - (0x1p23f + float(half));
     }
-    template <typename F> static Int<F> code(F x) { // to nearest even; NaN: 0
+    template <typename F> [[gnu::always_inline]] static Int<F> code(F x) { // to nearest even; NaN: 0
         const F clamped = most(least(x, all<F>(largest)), all<F>(-largest));
         const Int<F> found = (bits(clamped + 0x1.8p23f) - bits(0x1.8p23f)) & mask;
         return x == x ? found : all<Int<F>>(0);

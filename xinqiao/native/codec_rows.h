@@ -80,7 +80,7 @@ template <typename E, typename Code> void encode_codes(ConstBytes values, int64_
 }
 template <typename E, typename From> void encode_bytes(ConstBytes in, int64_t count, const Scale &scale, Bytes row, int64_t first) {
     uint8_t *__restrict to = row + first;
-    const Factors factors(scale.forth, scale.second);
+    const Factors factors{scale.forth, scale.second};
     const auto all = [&](auto scaled) __attribute__((always_inline)) {
         int64_t i = 0;
         for (; i + GROUP <= count; i += GROUP)

@@ -134,7 +134,7 @@ class Stored {
         runs(tile, groups != nullptr, [&](int64_t first, int64_t end, int64_t block, int64_t next) {
             if (groups && ordinary(block) && ordinary(next)) {
                 const int64_t whole = (end - first) / GROUP * GROUP;
-                const Factors factors(scales[size_t(block)].back, scales[size_t(next)].back);
+                const Factors factors{scales[size_t(block)].back, scales[size_t(next)].back};
                 (measure.*groups)(truth.row(r, first), row(tile, r), first, whole, factors);
                 first += whole;
             }
