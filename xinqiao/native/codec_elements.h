@@ -36,11 +36,14 @@ template <typename T> constexpr T all(std::conditional_t<std::is_same_v<T, Float
 template <typename T> constexpr T least(T a, T b) { return a < b ? a : b; }
 template <typename T> constexpr T most(T a, T b) { return a > b ? a : b; }
 
-// Numbers at any address.
-typedef uint8_t __attribute__((may_alias)) One;
-typedef uint16_t __attribute__((may_alias, aligned(1))) Two;
-typedef float __attribute__((may_alias, aligned(1))) Four;
-typedef double __attribute__((may_alias, aligned(1))) Eight;
+template <typename T> struct [[gnu::packed, gnu::may_alias]] At { // any address
+    using Type = T;
+    T value;
+};
+using One = At<uint8_t>;
+using Two = At<uint16_t>;
+using Four = At<float>;
+using Eight = At<double>;
 
 // A float of `exponent_` and `mantissa_` bits, IEEE-like up to its largest finite code. Above it: an infinity where nan_ is
 // not the next code, and NaN. nan_: the code that NaN becomes; 0: the format has none. With no negative zero, nan_ is that code.

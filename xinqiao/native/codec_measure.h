@@ -21,7 +21,7 @@ class Measure {
             noise += off * off;
             largest = most(bits(off) & MAGNITUDE, largest);
             different = off != 0.0f ? different + 1 : different;
-            underflowed = (y == 0.0f) & (x != 0.0f) ? underflowed + 1 : underflowed;
+            underflowed = ((y == 0.0f) & (x != 0.0f)) ? underflowed + 1 : underflowed;
         }
     };
     Sums sums[PARTS];

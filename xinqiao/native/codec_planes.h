@@ -78,22 +78,22 @@ template <int size> struct Planes { // of `size` values: one plane has every fou
 struct FromF32 {
     static constexpr int64_t bytes = 4;
     template <typename P> [[gnu::always_inline]] static P planes(const uint8_t *from) { return P::of_f32(from); }
-    static float one(const uint8_t *from) { return *reinterpret_cast<const Four *>(from); }
+    static float one(const uint8_t *from) { return reinterpret_cast<const Four *>(from)->value; }
     static int32_t largest(const uint8_t *from, int64_t count) {
         const Four *values = reinterpret_cast<const Four *>(from);
         int32_t found = 0;
-        for (int64_t i = 0; i < count; i++) found = std::max(found, bits(float(values[i])) & MAGNITUDE);
+        for (int64_t i = 0; i < count; i++) found = std::max(found, bits(values[i].value) & MAGNITUDE);
         return found;
     }
 };
 struct FromBF16 {
     static constexpr int64_t bytes = 2;
     template <typename P> [[gnu::always_inline]] static P planes(const uint8_t *from) { return P::of_bf16(from); }
-    static float one(const uint8_t *from) { return BF16::value(int32_t(*reinterpret_cast<const Two *>(from))); }
+    static float one(const uint8_t *from) { return BF16::value(int32_t(reinterpret_cast<const Two *>(from)->value)); }
     static int32_t largest(const uint8_t *from, int64_t count) {
         const Two *codes = reinterpret_cast<const Two *>(from);
         uint16_t found = 0;
-        for (int64_t i = 0; i < count; i++) found = std::max(found, uint16_t(codes[i] & 0x7fff));
+        for (int64_t i = 0; i < count; i++) found = std::max(found, uint16_t(codes[i].value & 0x7fff));
         return int32_t(found) << 16;
     }
 };

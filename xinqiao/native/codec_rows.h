@@ -24,7 +24,7 @@ using Encode = void (*)(ConstBytes in, int64_t count, const Scale &scale, Bytes 
 
 template <typename E, typename Code> void decode_codes(ConstBytes row, int64_t first, int64_t count, float scale, Floats out) {
     const Code *from = reinterpret_cast<const Code *>(row) + first;
-    for (int64_t i = 0; i < count; i++) out[i] = E::value(int32_t(from[i])) * scale;
+    for (int64_t i = 0; i < count; i++) out[i] = E::value(int32_t(from[i].value)) * scale;
 }
 template <typename E> void decode_bytes(ConstBytes row, int64_t first, int64_t count, float scale, Floats out) {
     const uint8_t *from = row + first;
@@ -38,7 +38,7 @@ template <typename E> void decode_bytes(ConstBytes row, int64_t first, int64_t c
 }
 template <typename Number> void decode_numbers(ConstBytes row, int64_t first, int64_t count, float scale, Floats out) {
     const Number *from = reinterpret_cast<const Number *>(row) + first;
-    for (int64_t i = 0; i < count; i++) out[i] = float(from[i]) * scale;
+    for (int64_t i = 0; i < count; i++) out[i] = float(from[i].value) * scale;
 }
 template <typename E> void decode_nibbles(ConstBytes row, int64_t first, int64_t count, float scale, Floats out) {
     if (count && first % 2) {
@@ -74,9 +74,9 @@ template <typename E, typename Code> void encode_codes(ConstBytes values, int64_
     Code *__restrict to = reinterpret_cast<Code *>(row) + first;
     const float by = scale.forth;
     if (scale.divide)
-        for (int64_t i = 0; i < count; i++) to[i] = Code(E::code(in[i] / by));
+        for (int64_t i = 0; i < count; i++) to[i].value = typename Code::Type(E::code(in[i].value / by));
     else
-        for (int64_t i = 0; i < count; i++) to[i] = Code(E::code(in[i] * by));
+        for (int64_t i = 0; i < count; i++) to[i].value = typename Code::Type(E::code(in[i].value * by));
 }
 template <typename E, typename From> void encode_bytes(ConstBytes in, int64_t count, const Scale &scale, Bytes row, int64_t first) {
     uint8_t *__restrict to = row + first;
@@ -105,7 +105,7 @@ template <typename E, typename From> void encode_bytes(ConstBytes in, int64_t co
 inline void encode_f32(ConstBytes values, int64_t count, const Scale &scale, Bytes row, int64_t first) {
     const Four *in = reinterpret_cast<const Four *>(values);
     Four *__restrict to = reinterpret_cast<Four *>(row) + first;
-    for (int64_t i = 0; i < count; i++) to[i] = scale.divide ? in[i] / scale.forth : in[i] * scale.forth;
+    for (int64_t i = 0; i < count; i++) to[i].value = scale.divide ? in[i].value / scale.forth : in[i].value * scale.forth;
 }
 template <typename E, typename From> void encode_nibbles(ConstBytes in, int64_t count, const Scale &scale, Bytes row, int64_t first) {
     constexpr int64_t some = 256;

@@ -47,7 +47,7 @@ inline int32_t power_of_two(int32_t amax, const Element &element, Rule rule) { /
     }
     case Rule::floor: return std::clamp<int32_t>(field - element.exponent(), 0, 254);
     case Rule::even: {
-        const int32_t rounded = (amax + (1 << (22 - element.mantissa))) >> 23;
+        const int32_t rounded = (amax + ((1 << 23) >> (element.mantissa + 1))) >> 23; // half of the last place
         return std::clamp<int32_t>(rounded - element.exponent(), 0, 254);
     }
     case Rule::nearest: return std::min<int32_t>(E8M0::code(number(amax) / element.largest), 254);
