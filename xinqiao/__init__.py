@@ -1,8 +1,8 @@
 """Move a PyTorch model from NVIDIA to another AI chip.
 
 The verbs in Python: `xinqiao.virtual(chip)`, `xinqiao.run(settings, script, arguments)`, and the packages
-`xinqiao.port`, `xinqiao.prove` and `xinqiao.report`. Importing this package imports nothing else; each part is loaded
-when first used.
+`xinqiao.convert`, `xinqiao.port`, `xinqiao.prove` and `xinqiao.report`. Importing this package imports nothing else;
+each part is loaded when first used.
 """
 
 from importlib import import_module
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from xinqiao.device.session import virtual
 
 _FUNCTIONS = {"run": ("xinqiao.device.launch", "launch"), "virtual": ("xinqiao.device.session", "virtual")}
-_PACKAGES = ("port", "prove", "report")
+_PACKAGES = ("convert", "port", "prove", "report")
 __all__ = ["run", "virtual"]
 
 

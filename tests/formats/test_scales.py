@@ -70,32 +70,23 @@ def sqnr(a, b):
     return (10 * torch.log10(a.square().sum() / (a - b).square().sum())).item()
 
 
-ACCURACY = [  # element, block, scale, rule, dB of Gaussian weights
-    ("e4m3fn", (128, 128), "pow2", "ceil", 31.5),
-    ("e4m3fn", (1, 32), "pow2", "ceil", 31.5),
-    ("e4m3fn", (1, 32), "pow2", "floor", 30.7),
-    ("e4m3fn", (1, 32), "pow2", "nearest", 20.6),
-    ("e4m3fn", (128, 128), "f32", "ceil", 31.6),
-    ("e2m1", (1, 32), "pow2", "ceil", 18.5),
-    ("int8", (1, 0), "f32", "ceil", 42.1),
-    ("int8", (128, 128), "f32", "ceil", 40.5),
-]
-
-
-@pytest.mark.parametrize(("element", "block", "scale", "rule", "meant"), ACCURACY)
-def test_accuracy(element, block, scale, rule, meant):
-    """The figures that docs/formats.md gives."""
+def test_scales_changed_without_the_original_weights():
+    """Rounded twice: 3.1 dB less than powers of two from the original."""
     values = torch.randn(1024, 1024, generator=torch.Generator().manual_seed(0))
-    found = quantize(values, element, block, scale, rule)
-    assert abs(sqnr(values, dequantize(found.codes, found.scales, element, block)) - meant) < 0.4
+    first = quantize(values, "e4m3fn", (128, 128), "f32")
+    known = dequantize(first.codes, first.scales, "e4m3fn", (128, 128))
+    for source, decibels in ((values, 31.5), (known, 28.4)):
+        found = quantize(source, "e4m3fn", (128, 128), "pow2")
+        again = dequantize(found.codes, found.scales, "e4m3fn", (128, 128))
+        assert sqnr(values, again) == pytest.approx(decibels, abs=0.2)
 
 
 def test_rounding_scales_but_keeping_codes_is_what_it_is():
-    """The field's commonest bug: 4 to 10 dB."""
+    """The field's commonest bug: 5 to 10 dB."""
     values = torch.randn(512, 512, generator=torch.Generator().manual_seed(0)) * 0.02
     found = quantize(values, "e4m3fn", (128, 128), "f32")
     rounded = torch.exp2(torch.ceil(torch.log2(found.scales)))
-    assert 4 < sqnr(values, dequantize(found.codes, rounded, "e4m3fn", (128, 128))) < 12
+    assert 5 < sqnr(values, dequantize(found.codes, rounded, "e4m3fn", (128, 128))) < 12
 
 
 def test_stored_scales_come_back_or_are_refused():
@@ -105,6 +96,13 @@ def test_stored_scales_come_back_or_are_refused():
     for encoding, wrong in (("e8m0", 1.5), ("e8m0", 0.0), ("e8m0", -1.0), ("bf16", 1.001)):
         with pytest.raises(ValueError, match="not all"):
             store(torch.tensor([1.0, wrong]), encoding)
+
+
+@pytest.mark.parametrize("way", [store, load])
+def test_an_encoding_that_is_none_is_refused(way):
+    """Packed words are no numbers: a cast would make scales of them without a word."""
+    with pytest.raises(ValueError, match="int32"):
+        way(torch.ones(2), "int32")
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (4, 4), (5, 7), (128, 56)])
@@ -125,6 +123,13 @@ FACTORS = [
     (torch.tensor([1.5, 1.25]), None),
     (torch.tensor([1.5, 0.0]), None),
     (torch.tensor([1.5, -1.5]), None),
+    (torch.tensor([torch.inf, torch.inf]), None),
+    (torch.tensor([torch.nan, 1.0]), None),
+    (torch.tensor([1.0, torch.inf]), None),
+    (torch.tensor([2.0**-127, 2.0**127]), 1.0),
+    (torch.tensor([2.0**-128, 1.0]), None),  # no byte for it
+    (torch.tensor([3 * 2.0**-128, 1.5]), 1.5),  # a subnormal
+    (torch.tensor([]), 1.0),
 ]
 
 

@@ -118,8 +118,24 @@ def test_codes_and_scales_of_blocks(element, kind, rule, block, shape):
     assert codes == true.codes
 
 
+@pytest.mark.parametrize("rule", codec.RULES)
+@pytest.mark.parametrize("block", [(128, 128), (1, 32), (1, 0), (5, 9)])
+@pytest.mark.parametrize("element", ["e4m3fn", "e5m2"])
+@pytest.mark.parametrize("small", [0, 2, 18])
+def test_bf16_under_powers_of_two(element, block, rule, small, at):
+    """The commonest way, which has code of its own. small: some values are that many powers of two below the others."""
+    random = np.random.default_rng(small)
+    x = random.standard_normal((140, 700)) * np.exp2(-random.integers(0, small + 1, (140, 700))) * 0.02
+    x[random.random(x.shape) < 0.1] *= 0
+    x = numbers.decode(numbers.encode(x.astype(np.float32), "bf16"), "bf16")
+    true = numbers.quantize(x, element, block, "pow2", rule)
+    codes, scales, _ = encode(x, element, block, "pow2", rule, source="bf16", at=at)
+    assert scales.tobytes() == true.scales.tobytes()
+    assert codes == true.codes
+
+
 @pytest.mark.parametrize("source", ["bf16", "f16", "f32"])
-@pytest.mark.parametrize("element", ["e4m3fn", "e2m1", "int8", "hif8"])
+@pytest.mark.parametrize("element", ["e4m3fn", "e5m2", "e2m1", "int8", "hif8"])
 def test_blocks_of_every_bf16_value(element, source):
     """Blocks of one exponent each: smallest and largest scales, infinities and NaN in some."""
     x = every_bf16()

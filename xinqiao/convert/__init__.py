@@ -25,8 +25,11 @@ __all__ = ["Conversion", "Manifest", "Request", "Verification", "convert", "plan
 @contextmanager
 def planned(model: Path, request: Request, out: Path, *, allow_pickle: bool = False) -> Iterator[Conversion]:
     """What `convert` would do; `out` is not touched. InputError for what is wrong with the source or the request."""
+    if not allow_pickle:
+        yield prepare(model, request, out)
+        return
     with tempfile.TemporaryDirectory(prefix="xinqiao-") as scratch:
-        yield prepare(model, request, out, allow_pickle=allow_pickle, scratch=Path(scratch))
+        yield prepare(model, request, out, allow_pickle=True, scratch=Path(scratch))
 
 
 def convert(

@@ -161,16 +161,16 @@ def outputs(weight: Weight, layout: Layout) -> tuple[Output, ...]:
     *stack, columns = weight.shape
     width = row_bytes(layout.element, columns)
     item = ITEM.get(layout.codes_dtype, 1)
-    stem = weight.name.removesuffix(".weight") if weight.name.endswith(".weight") else weight.name
+    codes_name, scale_name = layout.names(weight.name)
     shape = (*stack, width // item)
-    codes = Output(stem + layout.codes_name, layout.codes_dtype, shape, math.prod(stack) * width)
+    codes = Output(codes_name, layout.codes_dtype, shape, math.prod(stack) * width)
     if not layout.scale:
         return (codes,)
     *outer, rows, columns = weight.shape
     grid = Grid.of(rows, columns, layout.block)
     size = ITEM.get(layout.scale_dtype, 1)
     shape = (*outer, grid.rows, grid.columns)
-    return codes, Output(stem + layout.scale_name, layout.scale_dtype, shape, math.prod(shape) * size)
+    return codes, Output(scale_name, layout.scale_dtype, shape, math.prod(shape) * size)
 
 
 def _grouped(jobs: Sequence[Job]) -> list[list[Job]]:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
+from xinqiao.convert.layouts import concerns
 from xinqiao.convert.manifest import Converted, Manifest
 from xinqiao.convert.plan import AS_IT_WAS
 from xinqiao.convert.run import Conversion
@@ -26,6 +27,7 @@ def plan_text(conversion: Conversion) -> str:
     lines.append(
         f"{plan.nbytes / 1e9:.3f} GB in {len(plan.shards)} shard(s); {conversion.bytes_to_write / 1e9:.3f} GB to write"
     )
+    lines += concerns((job.weight.name, job.weight.shape, job.layout) for job in plan.jobs)
     return "\n".join(lines)
 
 
@@ -34,7 +36,8 @@ def summary(manifest: Manifest) -> str:
     groups: dict[str, list[Converted]] = defaultdict(list)
     for row in manifest.weights:
         groups[row.format].append(row)
-    return "\n".join([*(_group(name, rows) for name, rows in groups.items()), *_notes(manifest.weights)])
+    known = concerns((row.name, row.shape, row.format) for row in manifest.weights)
+    return "\n".join([*(_group(name, rows) for name, rows in groups.items()), *known, *_notes(manifest.weights)])
 
 
 def _group(name: str, rows: list[Converted]) -> str:

@@ -25,18 +25,31 @@ class Quantized(NamedTuple):
     scales: Tensor
 
 
+class Grid(NamedTuple):
+    """Rows and columns of a block, and how many blocks there are down and across."""
+
+    height: int
+    width: int
+    down: int
+    across: int
+
+
+def grid(shape: tuple[int, int], block: tuple[int, int]) -> Grid:
+    """The blocks of a matrix. block: rows and columns, 0: all of that dimension."""
+    height, width = (size or max(1, whole) for size, whole in zip(block, shape, strict=True))
+    return Grid(height, width, -(-shape[0] // height), -(-shape[1] // width))
+
+
 def spread(scales: Tensor, shape: tuple[int, int], block: tuple[int, int]) -> Tensor:
     """Each block's scale for each of its elements, [rows, columns]."""
-    rows, columns = shape
-    height, width = block[0] or rows, block[1] or columns
-    return scales.repeat_interleave(height, 0)[:rows].repeat_interleave(width, 1)[:, :columns]
+    height, width, _, _ = grid(shape, block)
+    return scales.repeat_interleave(height, 0)[: shape[0]].repeat_interleave(width, 1)[:, : shape[1]]
 
 
 def largest(values: Tensor, block: tuple[int, int]) -> Tensor:
     """The largest magnitude of each block of a matrix; NaN and infinity count as the largest finite fp32."""
     rows, columns = values.shape
-    height, width = block[0] or rows, block[1] or columns
-    down, across = -(-rows // height), -(-columns // width)
+    height, width, down, across = grid((rows, columns), block)
     top = torch.finfo(torch.float32).max
     padded = torch.zeros(down * height, across * width)
     padded[:rows, :columns] = torch.where(values.isfinite(), values.abs(), top)

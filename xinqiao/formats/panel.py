@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from xinqiao.errors import InputError
-from xinqiao.formats.blocks import dequantize, quantize
+from xinqiao.formats.blocks import dequantize, grid, quantize
 from xinqiao.formats.elements import ELEMENTS
 
 Buffer = bytes | bytearray | memoryview
@@ -47,7 +47,8 @@ def convert(
     _store(target, found.codes, rows, columns)
     if scale is not None:
         assert target.scales is not None
-        memoryview(target.scales).cast("B")[: 4 * found.scales.numel()] = found.scales.contiguous().numpy().tobytes()
+        into = _held(target, target.scales, 4 * found.scales.numel())
+        into[:] = found.scales.contiguous().numpy().tobytes()
     if errors is not None:
         compare(source, target, rows, columns, errors)
 
@@ -90,11 +91,22 @@ def _limit(matrix: Matrix, rows: int, columns: int) -> Tensor:
 
 
 def _scales(matrix: Matrix, rows: int, columns: int) -> Tensor:
-    height, width = matrix.block[0] or rows, matrix.block[1] or columns
-    down, across = -(-rows // height), -(-columns // width)
+    _, _, down, across = grid((rows, columns), matrix.block)
     assert matrix.scales is not None
-    stored = torch.frombuffer(bytearray(memoryview(matrix.scales).cast("B")[: 4 * down * across]), dtype=torch.float32)
-    return stored.view(down, across)
+    return _bytes(matrix, matrix.scales, 4 * down * across).view(torch.float32).view(down, across)
+
+
+def _held(matrix: Matrix, buffer: Buffer, needed: int) -> memoryview:
+    """The first `needed` bytes of a buffer."""
+    view = memoryview(buffer).cast("B")
+    if len(view) < needed:
+        raise ValueError(f"{matrix.element}: {len(view)} bytes for a buffer of {needed}")
+    return view[:needed]
+
+
+def _bytes(matrix: Matrix, buffer: Buffer, needed: int) -> Tensor:
+    held = bytearray(_held(matrix, buffer, needed))
+    return torch.frombuffer(held, dtype=torch.uint8) if held else torch.empty(0, dtype=torch.uint8)
 
 
 def _width(element: str, columns: int) -> int:
@@ -108,9 +120,8 @@ def _rows(matrix: Matrix, rows: int, columns: int) -> Tensor:
     """The stored bytes of each row, uint8 [rows, bytes]."""
     width = _width(matrix.element, columns)
     stride = matrix.stride or width
-    needed = (rows - 1) * stride + width if rows else 0
-    stored = bytearray(memoryview(matrix.codes).cast("B")[:needed]) + bytes(stride - width)
-    return torch.frombuffer(stored, dtype=torch.uint8).view(rows, stride)[:, :width].contiguous()
+    stored = _bytes(matrix, matrix.codes, (rows - 1) * stride + width if rows else 0)
+    return stored.as_strided((rows, width), (stride, 1)).contiguous()
 
 
 def _codes(matrix: Matrix, rows: int, columns: int) -> Tensor:
@@ -129,7 +140,8 @@ def _store(matrix: Matrix, codes: Tensor, rows: int, columns: int) -> None:
         even = torch.nn.functional.pad(codes, (0, columns % 2))
         codes = even[:, 0::2] | even[:, 1::2] << 4
     stored = codes.to(wide).contiguous().view(torch.uint8)
-    stride = matrix.stride or stored.shape[1]
-    into = memoryview(matrix.codes).cast("B")
+    width = stored.shape[1]
+    stride = matrix.stride or width
+    into = _held(matrix, matrix.codes, (rows - 1) * stride + width if rows else 0)
     for row in range(rows):
-        into[row * stride : row * stride + stored.shape[1]] = stored[row].numpy().tobytes()
+        into[row * stride : row * stride + width] = stored[row].numpy().tobytes()

@@ -12,11 +12,11 @@ RULES = {
     "ceil": "the smallest power of two that lets the largest magnitude fit; nothing saturates (DeepSeek, DeepGEMM)",
     "floor": "the power of two of the largest magnitude's exponent; the top of its binade saturates (OCP MX 1.0)",
     "even": "as floor, after rounding the largest magnitude to the element's mantissa (torchao's EVEN)",
-    "nearest": "the nearest power of two; half of all blocks saturate: only to reproduce what a plain cast does",
+    "nearest": "the nearest power of two; more than half of all blocks saturate: only to show what a plain cast does",
 }
 LEAST = 1e-4  # DeepSeek's and DeepGEMM's floor under the largest magnitude of a block of floats
 TALLEST = {"hif8": 15.0}  # where a block's largest magnitude is put, if not at the format's largest value
-ENCODINGS = ("f32", "bf16", "e8m0", "int32")
+ENCODINGS = ("f32", "bf16", "e8m0")  # and packed in int32: pack_int32
 
 
 def top(element: str) -> float:
@@ -52,6 +52,8 @@ def ratio(amax: Tensor, element: str, precision: str) -> Tensor:
 
 def store(scales: Tensor, encoding: str) -> Tensor:
     """fp32 scales as a checkpoint has them: float32, bfloat16, or uint8 for e8m0. ValueError where that loses any."""
+    if encoding not in ENCODINGS:
+        raise ValueError(f"no encoding {encoding!r}")
     if encoding == "f32":
         return scales
     stored = scales.bfloat16() if encoding == "bf16" else encode(scales, "e8m0").to(torch.uint8)
@@ -61,7 +63,9 @@ def store(scales: Tensor, encoding: str) -> Tensor:
 
 
 def load(stored: Tensor, encoding: str) -> Tensor:
-    """fp32 scales from a checkpoint's tensor."""
+    """fp32 scales from a checkpoint's tensor. ValueError for an encoding that is none of ENCODINGS."""
+    if encoding not in ENCODINGS:
+        raise ValueError(f"no encoding {encoding!r}")
     if encoding == "e8m0":
         return decode(stored.view(torch.uint8), "e8m0")
     return stored.float()
@@ -91,7 +95,7 @@ def factor(scales: Tensor) -> tuple[float, Tensor] | None:
     Scales of one projection of a published checkpoint are all 1.32287561893 times a power of two.
     """
     mantissas, exponents = torch.frexp(scales.double())
-    c = float(mantissas.flatten()[0]) * 2
+    c = 2 * float(mantissas.max()) if scales.numel() else 1.0
     codes = exponents - 1 + 127
     whole = bool((mantissas * 2 == c).all()) and bool(((codes >= 0) & (codes <= 254)).all())
-    return (c, codes.to(torch.uint8)) if whole and c >= 1 else None
+    return (c, codes.to(torch.uint8)) if whole and 1 <= c < 2 else None

@@ -74,7 +74,8 @@ class Ieee {
 
 } // namespace codec
 
-#define EXPORTED extern "C" __attribute__((visibility("default")))
+#pragma GCC visibility push(default)
+extern "C" {
 
 EXPORTED void xq_codec_convert(const codec::Matrix *source, const codec::Matrix *target, int64_t rows, int64_t columns,
                       int32_t scaling, int32_t rule, codec::Errors *errors) {
@@ -86,3 +87,5 @@ EXPORTED void xq_codec_compare(const codec::Matrix *a, const codec::Matrix *b, i
     const codec::Ieee arithmetic;
     codec::compare(*a, *b, {rows, columns}, *errors);
 }
+}
+#pragma GCC visibility pop

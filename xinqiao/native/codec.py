@@ -27,9 +27,10 @@ GROUPS = {  # element of GGUF: (values, bytes) of a group
 SCALES = (None, "f32", "bf16", "pow2")
 RULES = ("ceil", "floor", "even", "nearest")
 # The same bits on every processor: no fused multiply-add, no reordered sums.
+# Hidden: the libraries of two levels share nothing.
 _FLAGS = (
-    *("-O3", "-std=c++20", "-fPIC", "-shared", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"),
-    "-fvisibility=hidden",  # or libraries of two levels in one process share what C++ calls inline variables
+    *("-O3", "-std=c++20", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared"),
+    "-fvisibility=hidden",
 )
 _LEVELS: dict[str, tuple[str, ...]] = {
     "x86-64-v4": ("-march=x86-64-v4", "-mprefer-vector-width=512"),

@@ -12,38 +12,18 @@ namespace codec {
 
 constexpr int32_t SIGN = INT32_MIN, MAGNITUDE = INT32_MAX, INFINITE = 0x7f800000, NOT_A_NUMBER = 0x7fc00000;
 
-// What follows is written once for one number and for a vector of them.
-template <int size> struct Vectors {
-    typedef float Floats __attribute__((vector_size(size)));
-    typedef int32_t Ints __attribute__((vector_size(size)));
-};
-template <typename T> struct Of { // T: float or int32_t
-    using Float = float;
-    using Int = int32_t;
-};
-template <typename T>
-    requires(sizeof(T) > 4)
-struct Of<T> {
-    using Float = typename Vectors<sizeof(T)>::Floats;
-    using Int = typename Vectors<sizeof(T)>::Ints;
-};
-template <typename T> using Float = typename Of<T>::Float;
-template <typename T> using Int = typename Of<T>::Int;
-template <typename T> constexpr Int<T> bits(T value) { return __builtin_bit_cast(Int<T>, value); }
-template <typename T> constexpr Float<T> number(T value) { return __builtin_bit_cast(Float<T>, value); }
-template <typename T> constexpr T all(std::conditional_t<std::is_same_v<T, Float<T>>, float, int32_t> value) { return T{} + value; }
-// minps and maxps: b where either is NaN.
-template <typename T> constexpr T least(T a, T b) { return a < b ? a : b; }
-template <typename T> constexpr T most(T a, T b) { return a > b ? a : b; }
+// All bits or none; unlike a branch or `?:`, compilers do not take apart the loop that it is in.
+constexpr int32_t only_if(bool yes) { return -int32_t(yes); }
 
-template <typename T> struct [[gnu::packed, gnu::may_alias]] At { // any address
-    using Type = T;
-    T value;
-};
-using One = At<uint8_t>;
-using Two = At<uint16_t>;
-using Four = At<float>;
-using Eight = At<double>;
+// Number `i` of those that begin at any address.
+template <typename T> inline T load(const uint8_t *from, int64_t i) {
+    T found;
+    std::memcpy(&found, from + i * int64_t(sizeof(T)), sizeof(T));
+    return found;
+}
+template <typename T> inline void store(uint8_t *to, int64_t i, T value) {
+    std::memcpy(to + i * int64_t(sizeof(T)), &value, sizeof(T));
+}
 
 // A float of `exponent_` and `mantissa_` bits, IEEE-like up to its largest finite code. Above it: an infinity where nan_ is
 // not the next code, and NaN. nan_: the code that NaN becomes; 0: the format has none. With no negative zero, nan_ is that code.
@@ -54,30 +34,29 @@ struct Small {
     static constexpr int32_t normal = (128 - bias_) << 23; // fp32 bits of the smallest normal
     static constexpr float largest = number((top << dropped) + normal - (1 << 23));
 
-    template <typename I> [[gnu::always_inline]] static Float<I> value(I code) {
-        const I a = code & magnitude, sign = code << (31 - width) & SIGN;
-        // Right for normals; of a subnormal it is half of that plus the smallest normal.
-        const Float<I> normals = number((a << dropped) + (normal - (1 << 23)));
-        I found = least(bits(normals), bits(normals + (normals - number(normal))));
-        if constexpr (top < magnitude && nan_ != top + 1) found = a == top + 1 ? all<I>(INFINITE) : found;
-        if constexpr (top < magnitude && nan_) found = a > (nan_ == top + 1 ? top : top + 1) ? all<I>(NOT_A_NUMBER) : found;
-        if constexpr (!negative_zero_) return number((code & (2 * magnitude + 1)) == nan_ ? all<I>(NOT_A_NUMBER) : found | sign);
+    static constexpr uint32_t unsigned_value(uint32_t a) { // fp32 bits
+        return bits(number(a << dropped) * number(uint32_t(254 - bias) << 23));
+    }
+    static constexpr float largest = number((top << dropped) + normal - (1u << 23));
+
+    static float value(uint32_t code) {
+        const uint32_t a = code & magnitude, sign = (code & (magnitude + 1)) << (31 - width);
+        uint32_t found = unsigned_value(a);
+        if constexpr (top < magnitude && nan_) found = a > top ? a == top + 1 && top + 1 != nan_ ? INFINITE : NOT_A_NUMBER : found;
+        if constexpr (!negative_zero_) return number(code == nan_ ? NOT_A_NUMBER : found | sign);
         return number(found | sign);
     }
     // To nearest, ties to even; above the largest to the largest. A sum with a number so large that its last place is that of
     // the result rounds; the exponent, and what the codes of normals begin at, ride along in the sum's low bits.
-    template <typename F> [[gnu::always_inline]] static Int<F> code(F x) {
-        const Int<F> size = bits(x) & MAGNITUDE, sign = bits(x) >> (31 - width) & (1 << width);
-        const Int<F> a = least(size, all<Int<F>>(bits(largest)));
-        const Int<F> exponent = most(a & INFINITE, all<Int<F>>(normal));
-        constexpr int32_t start = -(normal >> dropped) & 0xffff;
-        const Int<F> sum = bits(number(a) + number(exponent + ((dropped << 23) | start)));
-        const Int<F> finite = (sum + (exponent >> dropped)) & magnitude;
-        const auto unless_nan = [&](Int<F> code) { return size > INFINITE ? all<Int<F>>(nan_) : code; };
-        if constexpr (!nan_) return unless_nan(finite | sign);
-        const Int<F> found = unless_nan(finite);
-        if constexpr (negative_zero_) return found | sign;
-        return found == 0 ? found : found | sign;
+    static uint32_t code(float x) {
+        const int32_t size = bits(x) & MAGNITUDE, nan = only_if(size > int32_t(INFINITE));
+        const int32_t a = std::min(size, int32_t(bits(largest))), exponent = std::max(a & int32_t(INFINITE), int32_t(normal));
+        constexpr uint32_t start = (0u - (normal >> dropped)) & 0xffff;
+        const uint32_t sum = bits(number(uint32_t(a)) + number(uint32_t(exponent) + ((uint32_t(dropped) << 23) | start)));
+        const uint32_t finite = (sum + (uint32_t(exponent) >> dropped)) & magnitude;
+        const uint32_t found = (finite & ~nan) | (nan_ & nan), sign = (bits(x) & SIGN) >> (31 - width);
+        if constexpr (!nan_) return found | (sign & ~nan);
+        return negative_zero_ ? found | sign : found | (sign & only_if(found));
     }
 };
 

@@ -9,65 +9,84 @@ struct Errors { // as in codec.py
     double signal, noise, largest;
 };
 
+// As many lanes at a time as the processor has; sixteen in all, so that sums are the same on every one.
+#if defined(__AVX512F__)
+constexpr int BYTES = 64;
+#elif defined(__AVX2__)
+constexpr int BYTES = 32;
+#else
+constexpr int BYTES = 16;
+#endif
+typedef float Lanes __attribute__((vector_size(BYTES)));
+typedef int32_t Counts __attribute__((vector_size(BYTES)));
+constexpr int64_t LANES = 16, WIDTH = BYTES / 4, PARTS = LANES / WIDTH;
+
+struct Sums {
+    Lanes signal, noise;
+    Counts largest, different, underflowed;
+
+    void add(const float *a, const float *b, const float *scale) {
+        const Lanes x = lanes(a), y = lanes(b) * lanes(scale), off = x - y;
+        const Counts away = reinterpret_cast<Counts>(off) & int32_t(MAGNITUDE);
+        signal += x * x;
+        noise += off * off;
+        largest = away > largest ? away : largest;
+        different = off != 0.0f ? different + 1 : different;
+        underflowed = ((off != 0.0f) & (y == 0.0f)) ? underflowed + 1 : underflowed;
+    }
+
+  private:
+    static Lanes lanes(const float *from) {
+        Lanes found;
+        std::memcpy(&found, from, BYTES);
+        return found;
+    }
+};
+
 // Sums over a tile, single precision, each lane one of its own.
 class Measure {
-    struct Sums {
-        Native::Floats signal{}, noise{};
-        Native::Ints largest{}, different{}, underflowed{}; // largest: bits
-
-        void add(Native::Floats x, Native::Floats y) {
-            const Native::Floats off = x - y;
-            signal += x * x;
-            noise += off * off;
-            largest = most(bits(off) & MAGNITUDE, largest);
-            different = off != 0.0f ? different + 1 : different;
-            underflowed = ((y == 0.0f) & (x != 0.0f)) ? underflowed + 1 : underflowed;
-        }
-    };
-    Sums sums[PARTS];
+    Sums sums[PARTS] = {};
     Errors rare{};
 
-  public:
-    // Nothing saturates, and squares, of errors a thousand times smaller too, are far from the ends of fp32.
-    // largest: magnitude of the truth, as bits; limit: of what could be stored.
-    static bool ordinary(int32_t largest, float limit) {
-        return largest <= bits(limit) && (largest == 0 || (largest > bits(0x1p-40f) && largest < bits(0x1p40f)));
-    }
-    // a: the truth; b times `scale`: what is stored. Ordinary values.
-    void add(const float *a, const float *b, int64_t count, float scale) {
-        int64_t i = 0;
-        for (; i + LANES <= count; i += LANES) add_sixteen(a + i, b + i, scale);
-        if (i == count) return;
-        float x[LANES] = {}, y[LANES] = {}; // zeros differ in nothing
-        std::copy(a + i, a + count, x);
-        std::copy(b + i, b + count, y);
-        add_sixteen(x, y, scale);
-    }
-    // The same for whole groups of codes that planes can be read from.
-    template <typename Codes, typename From>
-    void add_groups(const uint8_t *a, const uint8_t *row, int64_t first, int64_t count, const Factors &scales) {
-        const uint8_t *codes = row + first * Codes::bytes;
+    void add_lanes(const float *a, const float *b, const float *scale, int64_t count) {
         for (int64_t part = 0; part < PARTS; part++) {
-            Sums found = sums[part]; // in registers
-            const Native::Floats scale = scales.of(part);
-            for (int64_t at = part * NATIVE; at < count; at += GROUP) {
-                const Native x = From::template planes<Native>(a + at * From::bytes);
-                const Native y = Codes::template planes<Native>(codes + at * Codes::bytes);
-                for (int p = 0; p < 4; p++) found.add(x.plane[p], y.plane[p] * scale);
-            }
-            sums[part] = found;
+            Sums kept = sums[part]; // in registers
+            for (int64_t i = part * WIDTH; i < count; i += LANES) kept.add(a + i, b + i, scale + i);
+            sums[part] = kept;
         }
     }
-    // Values that may not be finite, saturate, or are very large or small.
-    void add_any(const float *a, const float *b, int64_t count, float scale, float limit) {
+
+  public:
+    // Whether squares of magnitudes up to `largest` (bits), and of errors a thousand times smaller, are far from the ends of fp32.
+    static bool ordinary(uint32_t largest) { return largest == 0 || (largest > bits(0x1p-40f) && largest < bits(0x1p40f)); }
+
+    // a: the truth; b times `scale`: what is stored.
+    void add(const float *a, const float *b, const float *scale, int64_t count) {
+        const int64_t whole = count / LANES * LANES, rest = count - whole;
+        add_lanes(a, b, scale, whole);
+        if (!rest) return;
+        float x[LANES] = {}, y[LANES] = {}, z[LANES] = {}; // zeros differ in nothing
+        std::copy_n(a + whole, rest, x);
+        std::copy_n(b + whole, rest, y);
+        std::copy_n(scale + whole, rest, z);
+        add_lanes(x, y, z, LANES);
+    }
+    // top: the largest that b could have been.
+    void add_saturated(const float *a, const float *scale, int64_t count, float top) {
+        int32_t found = 0;
+        for (int64_t i = 0; i < count; i++) found += std::fabs(a[i]) > top * scale[i];
+        rare.saturated += found;
+    }
+    // All of this where some of `a` are not finite, or very large or small.
+    void add_any(const float *a, const float *b, const float *scale, int64_t count, float top) {
         for (int64_t i = 0; i < count; i++) {
-            const float x = a[i], y = b[i] * scale, size = std::fabs(x), off = x - y;
+            const float x = a[i], y = b[i] * scale[i], size = std::fabs(x), off = x - y;
             rare.different += x != y && (x == x || y == y);
             if (!(size < number(INFINITE))) {
                 rare.nonfinite++;
                 continue;
             }
-            rare.saturated += size > limit;
+            rare.saturated += size > top * scale[i];
             rare.underflowed += y == 0 && x != 0;
             rare.signal += double(x) * double(x);
             rare.noise += double(off) * double(off);
@@ -90,14 +109,8 @@ class Measure {
                 errors.underflowed += part.underflowed[lane];
                 errors.signal += double(part.signal[lane]);
                 errors.noise += double(part.noise[lane]);
-                errors.largest = std::max(errors.largest, double(number(int32_t(part.largest[lane]))));
+                errors.largest = std::max(errors.largest, double(number(uint32_t(part.largest[lane]))));
             }
-    }
-
-  private:
-    void add_sixteen(const float *a, const float *b, float scale) {
-        for (int64_t part = 0; part < PARTS; part++)
-            sums[part].add(number(Native::words(a + part * WIDTH)), number(Native::words(b + part * WIDTH)) * scale);
     }
 };
 

@@ -55,16 +55,27 @@ inline int32_t power_of_two(int32_t amax, const Element &element, Rule rule) { /
     return 127;
 }
 
-inline Scale choose(int32_t amax, const Element &element, Scaling scaling, Rule rule) {
+// What a block's values are multiplied or divided by on the way to codes, and multiplied by on the way back.
+struct Scale {
+    float back, forth;
+};
+
+// What an element's `quick` takes for a power of two; negative: it cannot.
+inline int16_t quick_exponent(Scale scale, const Element &element) {
+    const int32_t field = int32_t(bits(scale.forth) >> 23);
+    return field ? int16_t((254 - element.bias - field) * 128) : -1;
+}
+
+inline Scale choose(uint32_t amax, const Element &element, Scaling scaling, Rule rule) {
     amax = std::min(amax, INFINITE - 1); // of a block with an infinity or NaN
     if (scaling == Scaling::pow2) {
-        const int32_t byte = power_of_two(amax, element, rule);
-        return {E8M0::value(byte), E8M0::value(254 - byte), false};
+        const uint32_t byte = power_of_two(amax, element, rule);
+        return {E8M0::value(byte), E8M0::value(254 - byte)};
     }
-    if (element.whole && !amax) return {1, 1, true};
+    if (element.whole && !amax) return {1, 1};
     const float scale = (element.whole ? number(amax) : std::max(number(amax), 1e-4f)) / element.reach;
     const float stored = scaling == Scaling::bf16 ? BF16::value(BF16::code(scale)) : scale;
-    return {stored, stored, true};
+    return {stored, stored};
 }
 
 } // namespace codec

@@ -1,4 +1,5 @@
-// Tiles: what is converted at a time. A tile's source stays in the second-level cache between the passes over it.
+// Tiles: what is converted at a time. A tile's true values stay in the second-level cache between the passes over them, and
+// a piece of one of its rows in the first.
 #pragma once
 #include "codec_scales.h"
 #include <memory>
@@ -8,7 +9,8 @@
 namespace codec {
 
 constexpr int64_t UNIT = 256;  // columns: a multiple of every group that an element has of its own
-constexpr int64_t WIDE = 512;  // columns of a tile, about; four times as many of one that is a single row
+constexpr int64_t PIECE = 512; // columns
+constexpr int64_t WIDE = 1024; // columns of a tile, about
 
 struct Tile {
     int64_t row, rows, column, columns;
@@ -31,172 +33,183 @@ struct Tiling {
     }
 };
 
-// Columns [first, end) in pieces of at most UNIT.
-template <typename What> void pieces(int64_t first, int64_t end, What what) {
-    for (; first < end; first += UNIT) what(first, std::min(end, first + UNIT));
+// Calls what(row, first column, last column) for the pieces of a tile; rows and columns are the tile's own.
+template <typename What> void for_pieces(Tile tile, What what) {
+    for (int64_t r = 0; r < tile.rows; r++)
+        for (int64_t first = 0; first < tile.columns; first += PIECE) what(r, first, std::min(tile.columns, first + PIECE));
 }
 
-// The true values of one tile after the other: the source's own codes where those are bf16 or fp32, else decoded ones.
+// The true values of one tile after the other: the source's own codes where those are bf16 without scales, else fp32.
 class Truth {
     const Matrix &source;
     const Blocks blocks;
-    const bool direct;
     std::unique_ptr<float[]> values;
+    std::unique_ptr<uint32_t[]> found; // the codes of the largest magnitude in each column
     Tile tile{};
 
+    static bool is_direct(const Matrix &m) { return !m.scales && m.element == KIND_BF16; }
+    uint8_t *found_codes() const { return reinterpret_cast<uint8_t *>(found.get()); }
+
+    // Codes without their signs are in the order of what they stand for.
+    template <typename Code> static Code magnitude(ConstBytes codes, int64_t i) { return load<Code>(codes, i) & Code(Code(-1) >> 1); }
+    template <typename Code> static void raise(ConstBytes from, int64_t count, Bytes to) {
+        for (int64_t i = 0; i < count; i++) store(to, i, std::max(load<Code>(to, i), magnitude<Code>(from, i)));
+    }
+    template <typename Code> static Code most(ConstBytes from, int64_t begin, int64_t end) {
+        Code largest = 0;
+        for (int64_t i = begin; i < end; i++) largest = std::max(largest, magnitude<Code>(from, i));
+        return largest;
+    }
+
   public:
-    const bool bf16; // not fp32
-
+    const bool direct;
     Truth(const Matrix &m, const Tiling &tiling)
-        : source(m), blocks(m, tiling.size), direct(!m.scales && (m.element == KIND_BF16 || m.element == KIND_F32)),
-          values(direct ? nullptr : new float[size_t(tiling.height * tiling.width)]), bf16(direct && m.element == KIND_BF16) {}
+        : source(m), blocks(m, tiling.size), values(is_direct(m) ? nullptr : new float[size_t(tiling.height * tiling.width)]),
+          found(new uint32_t[size_t(tiling.width)]), direct(is_direct(m)) {}
 
+    // Of row `r` of the tile: bf16 if `direct`, else fp32.
+    const uint8_t *codes(int64_t r) const {
+        if (direct) return source.codes + (tile.row + r) * source.stride + 2 * tile.column;
+        return reinterpret_cast<const uint8_t *>(values.get() + r * tile.columns);
+    }
     void move(Tile to) {
         tile = to;
         if (direct) return;
-        for (int64_t r = 0; r < tile.rows; r++) {
-            float *out = values.get() + r * tile.columns;
-            const uint8_t *codes = source.codes + (tile.row + r) * source.stride;
-            if (!source.scales) {
-                source.format().decode(codes, tile.column, tile.columns, 1.0f, out);
-                continue;
-            }
+        for_pieces(tile, [&](int64_t r, int64_t first, int64_t end) {
+            float *out = values.get() + r * tile.columns - tile.column; // columns are the matrix's
+            first += tile.column, end += tile.column;
+            source.format().decode(source.codes + (tile.row + r) * source.stride, first, end - first, out + first);
+            if (!source.scales) return;
             const float *scales = source.scales + blocks.index(tile.row + r, 0);
-            blocks.parts(tile.column, tile.column + tile.columns, [&](int64_t begin, int64_t end, int64_t block) {
-                source.format().decode(codes, begin, end - begin, scales[block], out + (begin - tile.column));
+            blocks.parts(first, end, [&](int64_t begin, int64_t stop, int64_t block) {
+                const float scale = scales[block];
+                for (int64_t i = begin; i < stop; i++) out[i] *= scale;
             });
-        }
+        });
     }
-    // Row `r` of the tile from a column on.
-    const uint8_t *row(int64_t r, int64_t column) const {
-        if (direct) return source.codes + (tile.row + r) * source.stride + column * (bf16 ? 2 : 4);
-        return reinterpret_cast<const uint8_t *>(values.get() + r * tile.columns + (column - tile.column));
+    // Columns [begin, end) of the tile's row `r`; `spare` is where they go if they are not fp32 already.
+    const float *row(int64_t r, int64_t begin, int64_t end, Floats spare) const {
+        if (!direct) return values.get() + r * tile.columns + begin;
+        const uint8_t *from = codes(r);
+        for (int64_t i = begin; i < end; i++) spare[i - begin] = BF16::value(load<uint16_t>(from, i));
+        return spare;
     }
-    // Begins to bring the same row of the next tile to the second-level cache: rows are pages apart, which processors do not
-    // foresee.
-    void foresee(int64_t r, int64_t columns) const {
-        const int64_t first = tile.column + tile.columns, end = std::min(columns, first + tile.columns);
-        if (!direct || first >= end || tile.rows == 1) return;
-        for (const uint8_t *from = row(r, first); from < row(r, end); from += 64) __builtin_prefetch(from, 0, 2);
+    // Readies `largest`.
+    void look() {
+        if (tile.rows == 1) return;
+        std::fill_n(found.get(), tile.columns, 0);
+        for (int64_t r = 0; r < tile.rows; r++)
+            direct ? raise<uint16_t>(codes(r), tile.columns, found_codes()) : raise<uint32_t>(codes(r), tile.columns, found_codes());
     }
-    int32_t largest(int64_t r, int64_t begin, int64_t end) const { // magnitude, as bits
-        return bf16 ? FromBF16::largest(row(r, begin), end - begin) : FromF32::largest(row(r, begin), end - begin);
-    }
-    void floats(int64_t r, int64_t begin, int64_t end, Floats out) const {
-        ELEMENTS[bf16 ? KIND_BF16 : KIND_F32].decode(row(r, begin), 0, end - begin, 1.0f, out);
+    // The largest magnitude in columns [begin, end) of the tile, as fp32 bits.
+    uint32_t largest(int64_t begin, int64_t end) const {
+        const uint8_t *from = tile.rows == 1 ? codes(0) : found_codes();
+        return direct ? uint32_t(most<uint16_t>(from, begin, end)) << 16 : most<uint32_t>(from, begin, end);
     }
 };
 
-// The target of a conversion, or the second matrix of a comparison, tile by tile.
-class Stored {
-    const Matrix &m;
-    const Element &element;
-    const Blocks blocks;
-    std::vector<int32_t> largest; // magnitude of the truth, of each block of a row of blocks
-    std::vector<Scale> scales;
+// What each column of a tile is multiplied or divided by, and multiplied by on the way back.
+class Columns {
+    const bool alike; // all columns: those of one piece are kept
+    std::vector<float> forth_, back_;
+    std::vector<int16_t> exponents_;
+
+    int64_t at(int64_t column) const { return alike ? 0 : column; }
+    template <typename T> void fill(std::vector<T> &values, int64_t begin, int64_t end, T value) const {
+        T *to = values.data();
+        end = alike ? std::min(end, PIECE) : end;
+        for (int64_t i = begin; i < end; i++) to[i] = value;
+    }
 
   public:
-    Stored(const Matrix &m, Size size)
-        : m(m), element(m.format()), blocks(m, size), largest(size_t(blocks.across)), scales(size_t(blocks.across), Scale{1, 1, false}) {}
+    bool quick = false; // `exponents` stand for `forth`
+    bool fits = false;  // nothing is larger than the format and the scales can tell
 
-    Tiling tiling(Size size, bool scaled) const { return Tiling(blocks, size, scaled); }
+    Columns(const Blocks &blocks, int64_t width)
+        : alike(blocks.across <= 1), forth_(size_t(alike ? PIECE : width), 1.0f), back_(forth_), exponents_(forth_.size()) {}
+    const float *forth(int64_t column) const { return forth_.data() + at(column); }
+    const float *back(int64_t column) const { return back_.data() + at(column); }
+    const int16_t *exponents(int64_t column) const { return exponents_.data() + at(column); }
 
-    void look(const Truth &truth, Tile tile) {
-        parts(tile, [&](int64_t, int64_t, int64_t block) { largest[size_t(block)] = 0; });
-        for (int64_t r = 0; r < tile.rows; r++)
-            parts(tile, [&](int64_t begin, int64_t end, int64_t block) {
-                int32_t &found = largest[size_t(block)];
-                found = std::max(found, truth.largest(r, begin, end));
-            });
-    }
-    void choose(Tile tile, Scaling scaling, Rule rule) {
+    // Picks the scales of a tile's blocks, and stores them.
+    void choose(const Truth &truth, const Matrix &m, const Blocks &blocks, Tile tile, Scaling scaling, Rule rule) {
+        const Element &format = m.format();
+        quick = truth.direct && format.quick && scaling == Scaling::pow2;
+        fits = true;
         float *stored = m.scales + blocks.index(tile.row, 0);
-        parts(tile, [&](int64_t, int64_t, int64_t block) {
-            scales[size_t(block)] = codec::choose(largest[size_t(block)], element, scaling, rule);
-            stored[block] = scales[size_t(block)].back;
+        blocks.parts(tile.column, tile.column + tile.columns, [&](int64_t begin, int64_t end, int64_t block) {
+            begin -= tile.column, end -= tile.column;
+            const uint32_t largest = truth.largest(begin, end);
+            const Scale scale = codec::choose(largest, format, scaling, rule);
+            stored[block] = scale.back;
+            fill(forth_, begin, end, scale.forth);
+            fill(back_, begin, end, scale.back);
+            fits &= number(largest) <= format.largest * scale.back;
+            if (!quick) return;
+            const int16_t exponent = quick_exponent(scale, format);
+            fill(exponents_, begin, end, exponent);
+            quick = exponent >= 0 && largest < INFINITE;
         });
     }
-    void read_scales(Tile tile) {
-        if (!m.scales) return;
-        const float *stored = m.scales + blocks.index(tile.row, 0);
-        parts(tile, [&](int64_t, int64_t, int64_t block) { scales[size_t(block)].back = stored[block]; });
-    }
-    void encode(const Truth &truth, Tile tile, int64_t r) const {
-        const FromNumbers &known = truth.bf16 ? element.bf16 : element.f32;
-        const Encode straight = known.encode;
-        uint8_t *codes = row(tile, r);
-        runs(tile, known.pairs, [&](int64_t first, int64_t end, int64_t block, int64_t next) {
-            Scale scale = scales[size_t(block)];
-            scale.second = scales[size_t(next)].forth;
-            if (straight) return straight(truth.row(r, first), end - first, scale, codes, first);
-            pieces(first, end, [&](int64_t begin, int64_t stop) {
-                float values[UNIT];
-                truth.floats(r, begin, stop, values);
-                element.f32.encode(reinterpret_cast<const uint8_t *>(values), stop - begin, scale, codes, begin);
-            });
+    // Takes the scales that are stored.
+    void read(const Truth &truth, const Matrix &m, const Blocks &blocks, Tile tile) {
+        const float top = m.format().largest;
+        fits = true;
+        blocks.parts(tile.column, tile.column + tile.columns, [&](int64_t begin, int64_t end, int64_t block) {
+            begin -= tile.column, end -= tile.column;
+            const float scale = m.scales ? m.scales[blocks.index(tile.row, 0) + block] : 1.0f;
+            fill(back_, begin, end, scale);
+            fits &= number(truth.largest(begin, end)) <= top * scale;
         });
     }
-    void measure(const Truth &truth, Tile tile, int64_t r, Measure &measure) const {
-        const MeasureGroups groups = truth.bf16 ? element.bf16.measure : element.f32.measure;
-        runs(tile, groups != nullptr, [&](int64_t first, int64_t end, int64_t block, int64_t next) {
-            if (groups && ordinary(block) && ordinary(next)) {
-                const int64_t whole = (end - first) / GROUP * GROUP;
-                const Factors factors{scales[size_t(block)].back, scales[size_t(next)].back};
-                (measure.*groups)(truth.row(r, first), row(tile, r), first, whole, factors);
-                first += whole;
-            }
-            blocks.parts(first, end, [&](int64_t from, int64_t to, int64_t one) {
-                pieces(from, to, [&](int64_t begin, int64_t stop) { measure_piece(truth, tile, r, {begin, stop}, one, measure); });
-            });
-        });
-    }
+};
 
-  private:
-    struct Span {
-        int64_t begin, end;
-    };
-    uint8_t *row(Tile tile, int64_t r) const { return m.codes + (tile.row + r) * m.stride; }
-    float limit(int64_t block) const { return element.largest * scales[size_t(block)].back; }
-    bool ordinary(int64_t block) const { return Measure::ordinary(largest[size_t(block)], limit(block)); }
+// Compares with what is stored in `m`.
+class Comparison {
+    const Matrix &m;
+    const Tile tile;
+    const Columns &columns;
+    const bool ordinary;
+    Measure measure;
 
-    void measure_piece(const Truth &truth, Tile tile, int64_t r, Span span, int64_t block, Measure &measure) const {
-        float values[UNIT], stored[UNIT];
-        const int64_t count = span.end - span.begin;
-        truth.floats(r, span.begin, span.end, values);
-        element.decode(row(tile, r), span.begin, count, 1.0f, stored);
-        const float scale = scales[size_t(block)].back;
-        if (ordinary(block) || Measure::ordinary(truth.largest(r, span.begin, span.end), limit(block)))
-            measure.add(values, stored, count, scale);
-        else
-            measure.add_any(values, stored, count, scale, limit(block));
+  public:
+    Comparison(const Truth &truth, const Matrix &m, Tile tile, const Columns &columns)
+        : m(m), tile(tile), columns(columns), ordinary(Measure::ordinary(truth.largest(0, tile.columns))) {}
+    void add(int64_t r, int64_t first, int64_t count, const float *truth) {
+        float stored[PIECE];
+        m.format().decode(m.codes + (tile.row + r) * m.stride, tile.column + first, count, stored);
+        const float *back = columns.back(first), top = m.format().largest;
+        if (!ordinary) return measure.add_any(truth, stored, back, count, top);
+        measure.add(truth, stored, back, count);
+        if (!columns.fits) measure.add_saturated(truth, back, count, top);
     }
-    template <typename What> void parts(Tile tile, What what) const { blocks.parts(tile.column, tile.column + tile.columns, what); }
-    // Calls what(begin, end, block, next block) for parts of a row in one block, or, if asked for, in two that share groups.
-    template <typename What> void runs(Tile tile, bool pairs, What what) const {
-        int64_t first = tile.column;
-        const int64_t end = tile.column + tile.columns;
-        if (blocks.paired() && pairs)
-            for (; first + GROUP <= end; first += GROUP) what(first, first + GROUP, first / blocks.columns, first / blocks.columns + 1);
-        blocks.parts(first, end, [&](int64_t begin, int64_t stop, int64_t block) { what(begin, stop, block, block); });
-    }
+    void fold(Errors &errors) const { measure.fold(tile.rows * tile.columns, errors); }
 };
 
 inline void convert(const Matrix &source, const Matrix &target, Size size, Scaling scaling, Rule rule, Errors *errors) {
-    const bool scaled = scaling != Scaling::none;
-    Stored stored(target, size);
-    const Tiling tiling = stored.tiling(size, scaled);
+    const bool scaled = scaling != Scaling::none && target.scales, divide = scaled && scaling != Scaling::pow2;
+    const Blocks blocks(target, size);
+    const Tiling tiling(blocks, size, scaled);
     Truth truth(source, tiling);
+    Columns columns(blocks, tiling.width);
     tiling.each([&](Tile tile) {
         truth.move(tile);
-        if (scaled || errors) stored.look(truth, tile);
-        if (scaled) stored.choose(tile, scaling, rule);
-        Measure measure;
-        for (int64_t r = 0; r < tile.rows; r++) {
-            truth.foresee(r, size.columns);
-            stored.encode(truth, tile, r);
-            if (errors) stored.measure(truth, tile, r, measure);
-        }
-        if (errors) measure.fold(tile.rows * tile.columns, *errors);
+        truth.look();
+        if (scaled)
+            columns.choose(truth, target, blocks, tile, scaling, rule);
+        else if (errors)
+            columns.read(truth, target, blocks, tile);
+        Comparison comparison(truth, target, tile, columns);
+        for_pieces(tile, [&](int64_t r, int64_t first, int64_t end) {
+            float spare[PIECE];
+            uint8_t *row = target.codes + (tile.row + r) * target.stride;
+            const bool done = columns.quick && target.format().quick(truth.codes(r) + 2 * first, columns.exponents(first), end - first, row, tile.column + first);
+            if (done && !errors) return;
+            const float *values = truth.row(r, first, end, spare);
+            if (!done) target.format().encode(values, columns.forth(first), end - first, divide, row, tile.column + first);
+            if (errors) comparison.add(r, first, end - first, values);
+        });
+        if (errors) comparison.fold(*errors);
     });
 }
 
@@ -204,16 +217,17 @@ inline void compare(const Matrix &a, const Matrix &b, Size size, Errors &errors)
     Stored stored(b, size);
     const Tiling tiling = stored.tiling(size, b.scales != nullptr);
     Truth truth(a, tiling);
+    Columns columns(blocks, tiling.width);
     tiling.each([&](Tile tile) {
         truth.move(tile);
-        stored.look(truth, tile);
-        stored.read_scales(tile);
-        Measure measure;
-        for (int64_t r = 0; r < tile.rows; r++) {
-            truth.foresee(r, size.columns);
-            stored.measure(truth, tile, r, measure);
-        }
-        measure.fold(tile.rows * tile.columns, errors);
+        truth.look();
+        columns.read(truth, b, blocks, tile);
+        Comparison comparison(truth, b, tile, columns);
+        for_pieces(tile, [&](int64_t r, int64_t first, int64_t end) {
+            float spare[PIECE];
+            comparison.add(r, first, end - first, truth.row(r, first, end, spare));
+        });
+        comparison.fold(errors);
     });
 }
 

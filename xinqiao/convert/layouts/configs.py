@@ -2,10 +2,12 @@
 
 fp8, blockwise_int8   one method for the whole model and a list of modules that it leaves alone
 compressed-tensors    a group of modules for each format; several formats may be mixed
-description           quant_model_description.json, which the loaders of one vendor's chips read: a word for each tensor
+description           quant_model_description.json, for the loaders of one vendor's chips: a word for each tensor. Only
+                      where they read the format in no other way, since SGLang takes a folder that has this file to be
+                      for those chips alone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -32,7 +34,9 @@ _SCHEMES: dict[str, Json] = {  # layout → (format, weights, activations) as co
         "input_activations": {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "token", "dynamic": True},
     },
 }
-_WORDS = {"int8-channel": "W8A8_DYNAMIC", "mxfp8": "W8A8_MXFP8"}  # of the description, by layout
+_WORDS = {"mxfp8": "W8A8_MXFP8"}  # of the description, by layout
+_QUANTIZATION = ("quantization_config", "compression_config")
+_HEAD = "lm_head"
 
 
 def config(layout: Layout, config: Json, formats: Mapping[str, Sequence[str]], kept: Sequence[str]) -> Json:
@@ -41,22 +45,44 @@ def config(layout: Layout, config: Json, formats: Mapping[str, Sequence[str]], k
     formats  quantised layout → the modules in it, `layout`'s own among them
     kept     modules of matrices that stay in full precision
     """
-    found = {key: value for key, value in config.items() if key not in ("quantization_config", "expert_dtype")}
-    if layout.scale is None:
-        found["dtype" if "dtype" in found else "torch_dtype"] = {"bf16": "bfloat16", "f16": "float16"}[layout.element]
+    found = _without_quantization(config)
+    if isinstance(found.get("text_config"), dict):
+        found["text_config"] = _without_quantization(found["text_config"])
+    for part in (found, found.get("text_config")):
+        if layout.scale is None and isinstance(part, dict) and (part is found or _dtype_key(part) in part):
+            part[_dtype_key(part)] = {"bf16": "bfloat16", "f16": "float16"}[layout.element]
     if formats:
-        found["quantization_config"] = _quantization(layout, formats, kept)
+        main = layout if layout.name in formats else LAYOUTS[min(formats)]
+        found["quantization_config"] = _quantization(main, formats, _with_head(config, formats, kept))
+    if layout.element == "e4m3fn" and layout.block == (128, 128) and "expert_dtype" in config:
+        found["expert_dtype"] = "fp8"  # vLLM takes experts to be FP4 where DeepSeek-V4's configuration does not say
     return found
 
 
-def loaders(layout: Layout, formats: Mapping[str, Sequence[str]]) -> bool:
-    """Whether some known program loads this mixture."""
-    others = [name for name in formats if name != layout.name]
-    return not others or all(name in _SCHEMES for name in formats)
+def loaders(formats: Collection[str]) -> bool:
+    """Whether some known program loads a mixture of these."""
+    return len(set(formats)) < 2 or all(name in _SCHEMES for name in formats)
+
+
+def _without_quantization(config: Json) -> Json:
+    return {key: value for key, value in config.items() if key not in (*_QUANTIZATION, "expert_dtype")}
+
+
+def _dtype_key(config: Json) -> str:
+    return "dtype" if "dtype" in config else "torch_dtype"
+
+
+def _with_head(config: Json, formats: Mapping[str, Sequence[str]], kept: Sequence[str]) -> list[str]:
+    """The kept modules and a tied output layer: no tensor tells of it, and loaders would expect it quantised."""
+    found = [*kept]
+    modules = [module for group in (*formats.values(), kept) for module in group]
+    if config.get("tie_word_embeddings") and not any(module.endswith(_HEAD) for module in modules):
+        found.append(_HEAD)
+    return found
 
 
 def _quantization(layout: Layout, formats: Mapping[str, Sequence[str]], kept: Sequence[str]) -> Json:
-    if layout.name in _SCHEMES or (layout.scale is None and all(name in _SCHEMES for name in formats)):
+    if layout.name in _SCHEMES:
         return _compressed_tensors(layout, formats, kept)
     if layout.element == "e4m3fn":
         found: Json = {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": list(layout.block)}
@@ -74,7 +100,7 @@ def _quantization(layout: Layout, formats: Mapping[str, Sequence[str]], kept: Se
 
 def _compressed_tensors(layout: Layout, formats: Mapping[str, Sequence[str]], kept: Sequence[str]) -> Json:
     """The layout's own group takes every other linear layer; groups of other layouts name their modules."""
-    mixed = len(formats) > 1 or layout.name not in formats
+    mixed = len(formats) > 1
     groups = {}
     for number, (name, modules) in enumerate(sorted(formats.items(), key=lambda item: item[0] == layout.name)):
         targets = ["Linear"] if name == layout.name else list(modules)

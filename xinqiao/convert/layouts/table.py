@@ -10,6 +10,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     block, scale             of the scales: rows and columns (0: all), 'f32' or 'pow2'; None: unscaled
     codes_dtype, scale_dtype as safetensors names them
     codes_name, scale_name   what replaces '.weight' in a weight's name
+    loads                    the programs that load it: 'checked' by running their own readers, 'read' in their source
     """
 
     name: str
@@ -22,13 +23,36 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     scale_name: str = ""
     words: str
     source: str
+    loads: str
+
+    def names(self, weight: str) -> tuple[str, str]:
+        """Of a weight's codes and scales. A parameter without '.weight' (experts in one tensor) keeps its own name."""
+        if weight.endswith(".weight"):
+            stem = weight.removesuffix(".weight")
+            return stem + self.codes_name, stem + self.scale_name
+        endings = (name.removeprefix(".weight").replace(".", "_") for name in (self.codes_name, self.scale_name))
+        codes, scales = (weight + ending for ending in endings)
+        return codes, scales
 
 
+_EVERY = "checked: transformers 5.24; read: vLLM 0.33, SGLang 0.5.23"
 _ROWS = (
     Layout(
-        name="bf16", element="bf16", codes_dtype="BF16", words="bfloat16, unscaled", source="IEEE 754 binary32, cut"
+        name="bf16",
+        element="bf16",
+        codes_dtype="BF16",
+        words="bfloat16, unscaled",
+        source="the upper half of IEEE 754 binary32",
+        loads=_EVERY,
     ),
-    Layout(name="fp16", element="f16", codes_dtype="F16", words="IEEE half precision, unscaled", source="IEEE 754"),
+    Layout(
+        name="fp16",
+        element="f16",
+        codes_dtype="F16",
+        words="IEEE half precision, unscaled",
+        source="IEEE 754 binary16",
+        loads=_EVERY,
+    ),
     Layout(
         name="fp8-block",
         element="e4m3fn",
@@ -39,6 +63,7 @@ _ROWS = (
         scale_name=".weight_scale_inv",
         words="FP8 with one F32 multiplier for 128 x 128 weights, as DeepSeek-V3 is published",
         source="deepseek-ai/DeepSeek-V3 README_WEIGHTS.md",
+        loads=_EVERY,
     ),
     Layout(
         name="fp8-ue8m0",
@@ -50,6 +75,7 @@ _ROWS = (
         scale_name=".weight_scale_inv",
         words="the same with powers of two as multipliers, in F32 tensors, as DeepSeek-V3.1 is published",
         source="deepseek-ai/DeepSeek-V3 inference/configs/config_v3.1.json",
+        loads=_EVERY,
     ),
     Layout(
         name="fp8-ue8m0-v4",
@@ -61,6 +87,7 @@ _ROWS = (
         scale_name=".scale",
         words="the same with powers of two in E8M0 tensors named .scale, as DeepSeek-V4 is published",
         source="DeepSeek-V4 checkpoints",
+        loads="checked: transformers 5.24; read, for DeepSeek-V4 only: vLLM 0.33, SGLang 0.5.23",
     ),
     Layout(
         name="mxfp8",
@@ -72,6 +99,8 @@ _ROWS = (
         scale_name=".weight_scale",
         words="OCP MXFP8: FP8 with one power of two for 32 weights of a row",
         source="OCP Microscaling Formats 1.0",
+        loads="checked: transformers 5.24 (not experts), compressed-tensors 0.20; read: vLLM 0.33; by the description "
+        "file also vLLM's plug-in and SGLang 0.5.23 where a chip has MXFP8",
     ),
     Layout(
         name="mxfp4",
@@ -84,6 +113,7 @@ _ROWS = (
         scale_name=".weight_scale",
         words="OCP MXFP4: FP4, two a byte, with one power of two for 32 weights of a row",
         source="OCP Microscaling Formats 1.0",
+        loads="checked: transformers 5.24, compressed-tensors 0.20; read: vLLM 0.33, SGLang 0.5.23 (experts only)",
     ),
     Layout(
         name="int8-channel",
@@ -94,7 +124,8 @@ _ROWS = (
         scale_dtype="F32",
         scale_name=".weight_scale",
         words="INT8 with one multiplier for a row, activations quantised per token when it runs (W8A8)",
-        source="compressed-tensors int-quantized",
+        source="compressed-tensors 0.20, int-quantized",
+        loads="checked: transformers 5.24 (not experts), compressed-tensors 0.20; read: vLLM 0.33, SGLang 0.5.23",
     ),
     Layout(
         name="int8-block",
@@ -106,6 +137,7 @@ _ROWS = (
         scale_name=".weight_scale_inv",
         words="INT8 with one multiplier for 128 x 128 weights",
         source="sglang blockwise_int8",
+        loads="read: SGLang 0.5.23",
     ),
     Layout(
         name="hif8",
@@ -117,6 +149,7 @@ _ROWS = (
         scale_name=".weight_scale",
         words="HiF8, a float whose precision tapers, with one multiplier for a row",
         source="arXiv 2409.16626",
+        loads="none that is known: no published checkpoint has it yet",
     ),
 )
 LAYOUTS = {row.name: row for row in _ROWS}

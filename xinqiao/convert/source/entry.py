@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One tensor: `nbytes` bytes at `offset` of `file`.
 
     dtype    as safetensors names it ('F32', 'BF16', 'F8_E4M3'), or a type of GGUF ('Q4_0')

@@ -1,93 +1,95 @@
-"""A folder in Hugging Face's layout: shards, their index, the configuration and the files beside them."""
+"""A folder in Hugging Face's layout: shards, their index, the configuration and the files beside them.
 
-import json
+Names are plain names in the folder. A shard may be a link to anywhere, as in Hugging Face's cache and in folders that
+users link together: what it leads to must be a safetensors file. Every other file may be a link only within the folder,
+or to a folder where weights of the checkpoint lie: a downloaded folder must not bring the user's own files into the
+result.
+"""
+
+import re
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from xinqiao.convert.source.documents import read_object
 from xinqiao.convert.source.entry import Checkpoint, Entry
+from xinqiao.convert.source.index import compare, read_index, whole
 from xinqiao.convert.source.safetensors import read_header
 from xinqiao.errors import InputError
 
 INDEX = "model.safetensors.index.json"
-MOST_JSON = 64 << 20  # bytes of an index
+CONFIG = "config.json"
 BESIDE = ("*.json", "*.txt", "*.model", "*.jinja", "*.py", "LICENSE*", "README.md")  # what is copied
 LARGEST_BESIDE = 256 << 20  # bytes
+_MADE = {CONFIG, "xinqiao-manifest.json", "quant_model_description.json"}  # written anew
+_SHARDS = re.compile(r"model(-\d{5,6}-of-\d{5,6})?\.safetensors")
 
 
 def open_folder(folder: Path) -> Checkpoint:
     """The checkpoint in a folder. InputError where an index and its shards disagree, or lead out of the folder."""
-    shards = sorted(p.name for p in folder.glob("*.safetensors"))
     path = folder / INDEX
-    if path.exists():
-        where = _weight_map(path)
-        shards = sorted(set(where.values()))
-    elif not shards:
-        raise InputError(f"{folder}: has no .safetensors file")
+    where = read_index(path, ".safetensors") if path.exists() or path.is_symlink() else {}
+    present = sorted(p.name for p in folder.glob("*.safetensors") if not p.name.startswith("."))
+    shards = sorted(set(where.values())) or _shards(folder, present)
     entries: dict[str, Entry] = {}
     for shard in shards:
-        for entry in read_header(_inside(folder, shard)):
+        for entry in read_header(folder / shard):
             if entry.name in entries:
                 raise InputError(f"{folder}: {entry.name} is in {entries[entry.name].file.name} and in {shard}")
             entries[entry.name] = entry
-    if path.exists():
-        _compare(path, where, entries)
-    return Checkpoint(folder, "safetensors", entries, read_config(folder), _beside(folder))
+    if where:
+        compare(path, where, entries)
+    left = sorted(set(present) - set(shards))
+    warnings = (f"{folder}: {', '.join(left)}: not among the model's files, left out",) if left else ()
+    found = Checkpoint(folder, "safetensors", entries, {}, warnings=warnings)
+    return beside(found, [folder / shard for shard in shards])
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """config.json, or {} where there is none."""
-    path = folder / "config.json"
-    return _json(path) if path.exists() else {}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > MOST_JSON:
-            raise InputError(f"{path}: is larger than {MOST_JSON >> 20} MB")
-        found = json.loads(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is not JSON") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: is not a JSON object")
-    return found
-
-
-def _weight_map(path: Path) -> dict[str, str]:
-    found = _json(path).get("weight_map")
-    if not isinstance(found, dict) or not found or not all(isinstance(name, str) for name in found.values()):
-        raise InputError(f"{path}: has no weight_map from tensors to files")
-    return found
-
-
-def _inside(folder: Path, name: str) -> Path:
-    """A shard by its plain name. A link of that name may lead elsewhere, as in Hugging Face's cache."""
-    if not name.endswith(".safetensors") or name.startswith(".") or any(c in name for c in "/\\:\0"):
-        raise InputError(f"{folder}: the index names {name!r}, which is not a .safetensors file of this folder")
-    path = folder / name
-    if not path.is_file():
-        raise InputError(f"{path}: is missing, and the index names it")
-    return path
-
-
-def _compare(path: Path, where: dict[str, str], entries: dict[str, Entry]) -> None:
-    for name, shard in where.items():
-        if name not in entries or entries[name].file.name != shard:
-            raise InputError(f"{path}: says that {name} is in {shard}, and it is not there")
-    for name in entries:
-        if name not in where:
-            raise InputError(f"{path}: does not list {name}, which is in {entries[name].file.name}")
-
-
-def _beside(folder: Path) -> tuple[Path, ...]:
-    """Files to copy. Links out of the folder are followed only by plain files of the same name, as in a cache."""
-    found = {p for pattern in BESIDE for p in folder.glob(pattern) if p.is_file() and not p.name.startswith(".")}
-    skipped = {"config.json", "xinqiao-manifest.json", "quant_model_description.json"}
-    return tuple(
-        sorted(
-            p
-            for p in found
-            if p.name not in skipped and not p.name.endswith(".index.json") and p.stat().st_size <= LARGEST_BESIDE
-        )
+def beside(checkpoint: Checkpoint, weights: Iterable[Path]) -> Checkpoint:
+    """The same with the configuration and the other files of its folder. weights: the files that hold the tensors."""
+    folder = checkpoint.path
+    if not folder.is_dir():
+        return checkpoint
+    homes = {folder.resolve(), *(file.resolve().parent for file in weights)}
+    found = _others(folder)
+    others = [file for file in found if _at_home(file, homes)]
+    strange = [file for file in found if file not in others]
+    warnings = [f"{file}: is a link that leads out of the folder, not copied" for file in strange]
+    return msgspec.structs.replace(
+        checkpoint,
+        config=_config(folder, homes),
+        others=tuple(others),
+        warnings=(*checkpoint.warnings, *warnings),
     )
+
+
+def _shards(folder: Path, present: list[str]) -> list[str]:
+    """Without an index: the files named as a model's are, or else all."""
+    if not present:
+        raise InputError(f"{folder}: has no .safetensors file")
+    named = [name for name in present if _SHARDS.fullmatch(name)]
+    whole(folder, named or present)
+    return named or present
+
+
+def _config(folder: Path, homes: Collection[Path]) -> dict[str, Any]:
+    """config.json, or {} where there is none."""
+    path = folder / CONFIG
+    if not path.exists() and not path.is_symlink():
+        return {}
+    if not _at_home(path, homes):
+        raise InputError(f"{path}: is a link that leads out of the folder; put the file itself there")
+    return read_object(path)
+
+
+def _at_home(path: Path, homes: Collection[Path]) -> bool:
+    found = path.resolve().parent
+    return any(found == home for home in homes) or found.is_relative_to(path.parent.resolve())
+
+
+def _others(folder: Path) -> list[Path]:
+    found = {p for pattern in BESIDE for p in folder.glob(pattern) if not p.name.startswith(".")}
+    kept = (p for p in found if p.name not in _MADE and not p.name.endswith(".index.json"))
+    return sorted(p for p in kept if p.is_file() and p.stat().st_size <= LARGEST_BESIDE)

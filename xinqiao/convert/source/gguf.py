@@ -16,14 +16,20 @@ from xinqiao.native.codec import BITS, GROUPS
 Value = int | float | bool | str | list[int] | list[float] | list[bool] | list[str]
 MOST_ROWS = 65_536  # of metadata
 MOST_TENSORS = 200_000
-MOST_ITEMS = 2_000_000  # of one array
+MOST_ITEMS = 2_000_000  # of all arrays together
 MOST_DIMENSIONS = 4
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 _TYPES = {
     **{0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0", 28: "F64", 30: "BF16"},
     **{10: "Q2_K", 11: "Q3_K", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K"},
+    **{24: "I8", 25: "I16", 26: "I32", 27: "I64"},
 }
+_NOT_READ = {
+    **{9: "Q8_1", 15: "Q8_K", 16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S"},
+    **{22: "IQ2_S", 23: "IQ4_XS", 29: "IQ1_M", 34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4"},
+}
+_INTEGERS = {"I16": 2, "I32": 4, "I64": 8}  # bytes
 
 
 def read_gguf(file: Path) -> tuple[dict[str, Value], list[Entry]]:
@@ -42,6 +48,7 @@ class _Reader:
 
     def __init__(self, file: Path, data: mmap.mmap) -> None:
         self._file, self._data, self._at = file, data, 0
+        self._items = MOST_ITEMS  # that may still come
 
     def read(self) -> tuple[dict[str, Value], list[Entry]]:
         if self._take(4) != b"GGUF":
@@ -68,7 +75,8 @@ class _Reader:
         kind, offset = self._number("I"), self._number("Q")
         if kind not in _TYPES:
             raise InputError(
-                f"{self._file}: {name}: tensor type {kind} is not read; there are {', '.join(_TYPES.values())}"
+                f"{self._file}: {name!r}: tensor type {_NOT_READ.get(kind, kind)} is not read; "
+                f"there are {', '.join(_TYPES.values())}"
             )
         return name, _TYPES[kind], shape, offset
 
@@ -95,7 +103,7 @@ class _Reader:
 
     def _size(self, name: str, dtype: str, shape: tuple[int, ...]) -> int:
         element = dtype.lower()
-        values, size = GROUPS.get(element, (1, BITS.get(element, 8) // 8))
+        values, size = GROUPS.get(element, (1, _INTEGERS.get(dtype, BITS.get(element, 8) // 8)))
         if shape[-1] % values:
             raise self._damaged(f"{name!r} has rows of {shape[-1]}, not of whole groups of {values}")
         return math.prod(shape) // values * size
@@ -109,12 +117,17 @@ class _Reader:
             raise self._damaged(f"a value of kind {kind}")
         inner = self._number("I")
         if inner == _STRING:
-            return [self._string() for _ in range(self._count(MOST_ITEMS, 8))]
+            return [self._string() for _ in range(self._array(8))]
         if inner not in _NUMBERS:
             raise self._damaged(f"an array of kind {inner}")
         code = _NUMBERS[inner]
-        count = self._count(MOST_ITEMS, struct.calcsize("<" + code))
+        count = self._array(struct.calcsize("<" + code))
         return list(struct.unpack(f"<{count}{code}", self._take(count * struct.calcsize("<" + code))))
+
+    def _array(self, each: int) -> int:
+        count = self._count(self._items, each)
+        self._items -= count
+        return count
 
     def _count(self, most: int, each: int) -> int:
         """A number of things of at least `each` bytes that the rest of the file can hold."""
