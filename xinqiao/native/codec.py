@@ -1,6 +1,6 @@
 """Matrices from one number format to another, compiled; see codec.cpp. Needs neither PyTorch nor NumPy.
 
-A matrix is row-major, `rows` by `columns`; an element's value is its decoded code times the fp32 scale of its block.
+A matrix is row-major, `rows` by `columns`; an element is its decoded code times the fp32 scale of its block.
 Decoding and encoding are those of `xinqiao.formats`, to the bit, on every processor.
 """
 

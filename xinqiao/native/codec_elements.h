@@ -6,11 +6,12 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
-#include <type_traits>
 
 namespace codec {
 
-constexpr int32_t SIGN = INT32_MIN, MAGNITUDE = INT32_MAX, INFINITE = 0x7f800000, NOT_A_NUMBER = 0x7fc00000;
+constexpr uint32_t bits(float value) { return __builtin_bit_cast(uint32_t, value); }
+constexpr float number(uint32_t value) { return __builtin_bit_cast(float, value); }
+constexpr uint32_t SIGN = 0x80000000u, MAGNITUDE = 0x7fffffffu, INFINITE = 0x7f800000u, NOT_A_NUMBER = 0x7fc00000u;
 
 // All bits or none; unlike a branch or `?:`, compilers do not take apart the loop that it is in.
 constexpr int32_t only_if(bool yes) { return -int32_t(yes); }
@@ -27,12 +28,12 @@ template <typename T> inline void store(uint8_t *to, int64_t i, T value) {
 
 // A float of `exponent_` and `mantissa_` bits, IEEE-like up to its largest finite code. Above it: an infinity where nan_ is
 // not the next code, and NaN. nan_: the code that NaN becomes; 0: the format has none. With no negative zero, nan_ is that code.
-template <int exponent_, int mantissa_, int bias_, int32_t largest_, int32_t nan_, bool negative_zero_ = true>
+template <int exponent_, int mantissa_, int bias_, uint32_t largest_, uint32_t nan_, bool negative_zero_ = true>
 struct Small {
-    static constexpr int mantissa = mantissa_, width = exponent_ + mantissa_, dropped = 23 - mantissa;
-    static constexpr int32_t magnitude = (1 << width) - 1, top = largest_;
-    static constexpr int32_t normal = (128 - bias_) << 23; // fp32 bits of the smallest normal
-    static constexpr float largest = number((top << dropped) + normal - (1 << 23));
+    static constexpr int mantissa = mantissa_, bias = bias_, width = exponent_ + mantissa_, dropped = 23 - mantissa;
+    static constexpr uint32_t magnitude = (1u << width) - 1, top = largest_;
+    static constexpr uint32_t normal = uint32_t(128 - bias) << 23; // fp32 bits of the smallest normal
+    static constexpr float last_place = float(1.0 / double(1ull << (bias + mantissa - 1))); // of subnormals
 
     static constexpr uint32_t unsigned_value(uint32_t a) { // fp32 bits
         return bits(number(a << dropped) * number(uint32_t(254 - bias) << 23));
@@ -77,36 +78,32 @@ struct F32 {
 struct BF16 {
     static constexpr int mantissa = 7;
     static constexpr float largest = number(0x7f7f0000);
-    template <typename I> [[gnu::always_inline]] static Float<I> value(I code) { return number(code << 16); }
-    template <typename F> [[gnu::always_inline]] static Int<F> code(F x) { // to nearest even; overflows to infinity as IEEE does
-        const Int<F> high = bits(x) >> 16 & 0xffff, low = bits(x) & 0xffff;
-        const Int<F> up = low + (high & 1) > 0x8000 ? all<Int<F>>(1) : all<Int<F>>(0);
-        return (bits(x) & MAGNITUDE) > INFINITE ? high | 0x40 : high + up;
+    static float value(uint32_t code) { return number(code << 16); }
+    static uint32_t code(float x) { // to nearest even; overflows to infinity as IEEE does
+        const uint32_t all = bits(x), rounded = (all + 0x7fff + ((all >> 16) & 1)) >> 16;
+        return (all & MAGNITUDE) > INFINITE ? (all >> 16) | 0x40 : rounded;
     }
 };
 
 struct E8M0 {
     static constexpr int mantissa = 0;
-    static constexpr float largest = number(254 << 23);
-    static float value(int32_t code) { return number(code == 255 ? NOT_A_NUMBER : code ? code << 23 : 0x00400000); }
-    static int32_t code(float x) { // to the nearest power of two; the sign is dropped
-        const int32_t a = bits(x) & MAGNITUDE, exponent = a >> 23;
-        const int32_t up = (a & 0x400000) && ((a & 0x3fffff) || exponent) ? 1 : 0;
+    static constexpr float largest = number(254u << 23);
+    static float value(uint32_t code) { return number(code == 255 ? NOT_A_NUMBER : code ? code << 23 : 0x00400000); }
+    static uint32_t code(float x) { // to the nearest power of two; the sign is dropped
+        const uint32_t a = bits(x) & MAGNITUDE, exponent = a >> 23;
+        const uint32_t up = (a & 0x400000) && ((a & 0x3fffff) || exponent) ? 1 : 0;
         return exponent == 255 ? 255 : exponent + up;
     }
 };
 
-template <int limit, int32_t mask> struct Whole { // numbers from -limit to limit, in two's complement
+template <int limit, uint32_t mask> struct Whole { // numbers from -limit to limit
     static constexpr int mantissa = 0;
     static constexpr float largest = float(limit);
-    static constexpr int32_t half = mask / 2 + 1;
-    template <typename I> [[gnu::always_inline]] static Float<I> value(I code) { // the last place of 2^23 is 1
-        return number(((code & mask) ^ half) | bits(0x1p23f)) - (0x1p23f + float(half));
-    }
-    template <typename F> [[gnu::always_inline]] static Int<F> code(F x) { // to nearest even; NaN: 0
-        const F clamped = most(least(x, all<F>(largest)), all<F>(-largest));
-        const Int<F> found = (bits(clamped + 0x1.8p23f) - bits(0x1.8p23f)) & mask;
-        return x == x ? found : all<Int<F>>(0);
+    static float value(uint32_t code) { return float(int32_t((code & mask) ^ (mask / 2 + 1)) - int32_t(mask / 2 + 1)); }
+    static uint32_t code(float x) { // to nearest even; NaN: 0
+        const float low = x < largest ? x : largest, clamped = low > -largest ? low : -largest;
+        const float round = 0x1.8p23f; // its last place is 1
+        return x == x ? (bits(clamped + round) - bits(round)) & mask : 0;
     }
 };
 using Int8 = Whole<127, 255>;
@@ -115,8 +112,8 @@ using Int4 = Whole<7, 15>;
 struct HiF8 { // arXiv 2409.16626: a prefix says how many exponent bits follow; the rest is mantissa
     static constexpr int mantissa = 3;
     static constexpr float largest = 32768.0f;
-    static float value(int32_t code);
-    static int32_t code(float x); // ties away from zero; above the largest to the largest
+    static float value(uint32_t code);
+    static uint32_t code(float x); // ties away from zero; above the largest to the largest
 };
 
 } // namespace codec

@@ -10,7 +10,7 @@ using Floats = float *__restrict;
 inline float half(ConstBytes block, int64_t at) {
     uint16_t code;
     std::memcpy(&code, block + at, 2);
-    return F16::value(int32_t(code));
+    return F16::value(code);
 }
 
 // Thirty-two values: a scale, then nibbles (values 0 to 15 in the low halves, 16 to 31 in the high ones).
@@ -137,5 +137,11 @@ struct Q6_K {
         }
     }
 };
+
+// `first` and `count` are multiples of the block.
+template <typename Block> void rows(ConstBytes row, int64_t first, int64_t count, Floats out) {
+    const uint8_t *block = row + first / Block::count * Block::bytes;
+    for (int64_t i = 0; i < count; i += Block::count, block += Block::bytes) Block::decode(block, out + i);
+}
 
 } // namespace codec::gguf

@@ -1,6 +1,6 @@
 // How far stored values are from true ones.
 #pragma once
-#include "codec_planes.h"
+#include "codec_elements.h"
 
 namespace codec {
 

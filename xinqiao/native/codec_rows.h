@@ -2,7 +2,7 @@
 #pragma once
 #include "codec_elements.h"
 #include "codec_gguf.h"
-#include "codec_planes.h"
+#include <type_traits>
 
 namespace codec {
 
@@ -37,32 +37,26 @@ template <typename E, typename Code> void decode_codes(ConstBytes row, int64_t f
 template <typename Number> void decode_numbers(ConstBytes row, int64_t first, int64_t count, Floats out) {
     for (int64_t i = 0; i < count; i++) out[i] = float(load<Number>(row, first + i));
 }
-template <typename E> void decode_nibbles(ConstBytes row, int64_t first, int64_t count, float scale, Floats out) {
+template <typename E> void decode_nibbles(ConstBytes row, int64_t first, int64_t count, Floats out) {
     if (count && first % 2) {
-        *out++ = E::value(int32_t(row[first++ / 2] >> 4)) * scale;
+        *out++ = E::value(row[first++ / 2] >> 4);
         count--;
     }
     const uint8_t *from = row + first / 2;
     for (int64_t i = 0; i < count / 2; i++) {
-        out[2 * i] = E::value(from[i] & 15) * scale;
-        out[2 * i + 1] = E::value(from[i] >> 4) * scale;
+        out[2 * i] = E::value(from[i] & 15u);
+        out[2 * i + 1] = E::value(from[i] >> 4);
     }
-    if (count % 2) out[count - 1] = E::value(from[count / 2] & 15) * scale;
+    if (count % 2) out[count - 1] = E::value(from[count / 2] & 15u);
 }
-template <typename E> void decode_table(ConstBytes row, int64_t first, int64_t count, float scale, Floats out) {
+template <typename E> void decode_table(ConstBytes row, int64_t first, int64_t count, Floats out) {
     static const struct Table {
         float value[256];
         Table() {
-            for (int32_t code = 0; code < 256; code++) value[code] = E::value(code);
+            for (uint32_t code = 0; code < 256; code++) value[code] = E::value(code);
         }
     } table;
-    for (int64_t i = 0; i < count; i++) out[i] = table.value[row[first + i]] * scale;
-}
-// `first` and `count` are multiples of the group.
-template <typename Group> void decode_groups(ConstBytes row, int64_t first, int64_t count, float scale, Floats out) {
-    const uint8_t *group = row + first / Group::count * Group::bytes;
-    for (int64_t i = 0; i < count; i += Group::count, group += Group::bytes) Group::decode(group, out + i);
-    for (int64_t i = 0; i < count; i++) out[i] *= scale;
+    for (int64_t i = 0; i < count; i++) out[i] = table.value[row[first + i]];
 }
 
 // One loop for multiplying, one for dividing: the compiler keeps the choice out of both.

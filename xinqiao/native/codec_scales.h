@@ -1,6 +1,6 @@
 // Blocks, and the rules by which their scales are chosen.
 #pragma once
-#include "codec_table.h"
+#include "codec_rows.h"
 
 namespace codec {
 
@@ -25,8 +25,6 @@ struct Blocks {
           columns(m.block_columns ? m.block_columns : std::max<int64_t>(1, size.columns)),
           across((size.columns + columns - 1) / columns) {}
     int64_t index(int64_t row, int64_t column) const { return row / rows * across + column / columns; }
-    // Two blocks in 64 columns; see Factors.
-    bool paired() const { return columns == GROUP / 2; }
     // Calls what(begin, end, block across) for the parts of columns [first, end) that lie in one block.
     template <typename What> void parts(int64_t first, int64_t end, What what) const {
         int64_t block = first / columns;
@@ -38,19 +36,19 @@ struct Blocks {
     }
 };
 
-inline int32_t power_of_two(int32_t amax, const Element &element, Rule rule) { // exponent byte
-    const int32_t field = amax >> 23;
+inline uint32_t power_of_two(uint32_t amax, const Element &element, Rule rule) { // exponent byte
+    const int64_t field = amax >> 23;
     switch (rule) {
     case Rule::ceil: {
-        const int32_t b = bits(std::max(number(amax), 1e-4f) / element.largest);
-        return std::clamp<int32_t>((b >> 23) + ((b & 0x7fffff) != 0), 1, 254);
+        const uint32_t b = bits(std::max(number(amax), 1e-4f) / element.largest);
+        return std::clamp<uint32_t>((b >> 23) + ((b & 0x7fffff) != 0), 1, 254);
     }
-    case Rule::floor: return std::clamp<int32_t>(field - element.exponent(), 0, 254);
+    case Rule::floor: return uint32_t(std::clamp<int64_t>(field - element.exponent(), 0, 254));
     case Rule::even: {
-        const int32_t rounded = (amax + ((1 << 23) >> (element.mantissa + 1))) >> 23; // half of the last place
-        return std::clamp<int32_t>(rounded - element.exponent(), 0, 254);
+        const int64_t rounded = (amax + (1u << (22 - element.mantissa))) >> 23;
+        return uint32_t(std::clamp<int64_t>(rounded - element.exponent(), 0, 254));
     }
-    case Rule::nearest: return std::min<int32_t>(E8M0::code(number(amax) / element.largest), 254);
+    case Rule::nearest: return std::min<uint32_t>(E8M0::code(number(amax) / element.largest), 254);
     }
     return 127;
 }

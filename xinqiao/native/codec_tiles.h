@@ -1,6 +1,7 @@
 // Tiles: what is converted at a time. A tile's true values stay in the second-level cache between the passes over them, and
 // a piece of one of its rows in the first.
 #pragma once
+#include "codec_measure.h"
 #include "codec_scales.h"
 #include <memory>
 #include <numeric>
@@ -23,7 +24,7 @@ struct Tiling {
     Tiling(const Blocks &blocks, Size size, bool scaled) : size(size) {
         if (scaled) height = std::clamp<int64_t>(blocks.rows, 1, std::max<int64_t>(1, size.rows));
         const int64_t unit = scaled && blocks.across > 1 ? std::lcm(blocks.columns, UNIT) : UNIT;
-        width = scaled && blocks.across <= 1 ? size.columns : std::max(unit, (height == 1 ? 4 : 1) * WIDE / unit * unit);
+        width = scaled && blocks.across <= 1 ? size.columns : std::max(unit, WIDE / unit * unit);
         width = std::clamp<int64_t>(width, 1, std::max<int64_t>(1, size.columns));
     }
     template <typename What> void each(What what) const {
@@ -43,6 +44,7 @@ template <typename What> void for_pieces(Tile tile, What what) {
 class Truth {
     const Matrix &source;
     const Blocks blocks;
+    const int64_t across; // columns of the matrix
     std::unique_ptr<float[]> values;
     std::unique_ptr<uint32_t[]> found; // the codes of the largest magnitude in each column
     Tile tile{};
@@ -64,7 +66,7 @@ class Truth {
   public:
     const bool direct;
     Truth(const Matrix &m, const Tiling &tiling)
-        : source(m), blocks(m, tiling.size), values(is_direct(m) ? nullptr : new float[size_t(tiling.height * tiling.width)]),
+        : source(m), blocks(m, tiling.size), across(tiling.size.columns), values(is_direct(m) ? nullptr : new float[size_t(tiling.height * tiling.width)]),
           found(new uint32_t[size_t(tiling.width)]), direct(is_direct(m)) {}
 
     // Of row `r` of the tile: bf16 if `direct`, else fp32.
@@ -86,6 +88,12 @@ class Truth {
                 for (int64_t i = begin; i < stop; i++) out[i] *= scale;
             });
         });
+    }
+    // Begins to fetch the same columns of the next tile: rows are pages apart, which processors do not foresee.
+    void foresee(int64_t r, int64_t begin, int64_t end) const {
+        if (!direct || tile.rows == 1) return;
+        end = std::min(end + tile.columns, across - tile.column);
+        for (int64_t i = begin + tile.columns; i < end; i += 32) __builtin_prefetch(codes(r) + 2 * i, 0, 2);
     }
     // Columns [begin, end) of the tile's row `r`; `spare` is where they go if they are not fp32 already.
     const float *row(int64_t r, int64_t begin, int64_t end, Floats spare) const {
@@ -201,6 +209,7 @@ inline void convert(const Matrix &source, const Matrix &target, Size size, Scali
             columns.read(truth, target, blocks, tile);
         Comparison comparison(truth, target, tile, columns);
         for_pieces(tile, [&](int64_t r, int64_t first, int64_t end) {
+            truth.foresee(r, first, end);
             float spare[PIECE];
             uint8_t *row = target.codes + (tile.row + r) * target.stride;
             const bool done = columns.quick && target.format().quick(truth.codes(r) + 2 * first, columns.exponents(first), end - first, row, tile.column + first);
@@ -214,8 +223,8 @@ inline void convert(const Matrix &source, const Matrix &target, Size size, Scali
 }
 
 inline void compare(const Matrix &a, const Matrix &b, Size size, Errors &errors) {
-    Stored stored(b, size);
-    const Tiling tiling = stored.tiling(size, b.scales != nullptr);
+    const Blocks blocks(b, size);
+    const Tiling tiling(blocks, size, b.scales != nullptr);
     Truth truth(a, tiling);
     Columns columns(blocks, tiling.width);
     tiling.each([&](Tile tile) {
@@ -224,6 +233,7 @@ inline void compare(const Matrix &a, const Matrix &b, Size size, Errors &errors)
         columns.read(truth, b, blocks, tile);
         Comparison comparison(truth, b, tile, columns);
         for_pieces(tile, [&](int64_t r, int64_t first, int64_t end) {
+            truth.foresee(r, first, end);
             float spare[PIECE];
             comparison.add(r, first, end - first, truth.row(r, first, end, spare));
         });
