@@ -26,6 +26,7 @@ COSTS = [  # element, block, scale, rule
     ("int8", "per channel", "f32", ""),
     ("int8", "128x128", "f32", ""),
     ("hif8", "per channel", "f32", ""),
+    ("hif8", "1x32", "pow2", "ceil"),
     ("e4m3fn", "128x128", "f32", ""),
     ("e4m3fn", "128x128", "bf16", ""),
     ("e4m3fn", "128x128", "pow2", "ceil"),

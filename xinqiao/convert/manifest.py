@@ -28,7 +28,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Distance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How far a weight's new values are from its old ones, from the bytes that were written.
 
-    sqnr_db        10 log10(sum a² / sum (a - b)²), rounded to 1e-4; None where every value is equal
+    sqnr_db        10 log10(sum a² / sum (a - b)²), rounded to 0.01; None where every value is equal
     largest_error  max |a - b|
     different, saturated, underflowed, nonfinite   elements of `count`
     """
@@ -90,7 +90,7 @@ def distance(errors: Errors) -> Distance:
     sqnr = None
     if errors.different:
         ratio = errors.signal / errors.noise if errors.noise else math.inf
-        sqnr = round(10 * math.log10(ratio), 4) if 0 < ratio < math.inf else 0.0
+        sqnr = round(10 * math.log10(ratio), 2) if 0 < ratio < math.inf else 0.0
     return Distance(
         count=errors.count,
         different=errors.different,

@@ -16,7 +16,7 @@ from xinqiao.convert.source import open_checkpoint
 # A scale that was rounded while the codes stayed gives 4 to 10 dB.
 LEAST_DB = {"f32": 100.0, "f16": 40.0, "bf16": 40.0, "e2m1": 10.0, "int4": 10.0}
 LEAST_DB_OF_8_BITS = 18.0
-SAME_DB = 1e-3  # sums in another order
+SAME_DB = 0.015  # sums in another order, rounded to 0.01
 Row = tuple[str, str]  # where, what
 
 

@@ -43,7 +43,7 @@ def compiler() -> Path:
         if found := shutil.which(name):
             return Path(found).resolve()
     raise InputError(
-        "no C++ compiler found, and the virtual chip is compiled at first use: install one "
+        "no C++ compiler found, and what is fast here is compiled at first use: install one "
         "(Debian, Ubuntu: apt-get install g++; Fedora: dnf install gcc-c++; macOS: xcode-select --install) "
         "or set CXX"
     )
