@@ -5,8 +5,8 @@
 
 bf16 → FP8 with powers of two for 128 x 128 weights, and from that → INT8 per channel. Four copies of one 4096 x 4096
 tensor take turns, so that none is in the cache; the shortest time counts. One thread is measured by its own processor
-time, two by the wall's clock. The limit is memcpy of as many bytes as the conversion reads and writes. "Compared" is what
-`xinqiao convert` does: it also decodes every stored value again and adds up its error. No peer does.
+time, two by the wall's clock. The limit is memcpy of as many bytes as the conversion reads and writes. "Compared" is
+what `xinqiao convert` does: it also decodes every stored value again and adds up its error. No peer does.
 """
 
 import argparse

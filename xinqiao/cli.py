@@ -256,7 +256,10 @@ def convert(model: Path, to: str | None, chip: str | None, out: Path, form: str,
     request = converts.Request(layout=to, rule=how.pop("rule"), keep=how.pop("keep"), special=special)
     if how.pop("dry_run"):
         with converts.planned(model, request, out, allow_pickle=how["allow_pickle"]) as conversion:
-            click.echo(show.plan_text(conversion))
+            if form == "json":
+                _print_json(show.plan_rows(conversion))
+            else:
+                click.echo(show.plan_text(conversion))
         return
     manifest = converts.convert(model, request, out, **how)
     if manifest is None:

@@ -5,9 +5,10 @@ exact, or how far off; `verify` reads it all again. Neither needs PyTorch where 
 """
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from xinqiao.convert.manifest import Manifest
@@ -15,6 +16,7 @@ from xinqiao.convert.plan import Request
 from xinqiao.convert.progress import shown
 from xinqiao.convert.run import Conversion, prepare
 from xinqiao.convert.run import convert as _convert
+from xinqiao.convert.show import tame
 from xinqiao.convert.source import open_checkpoint
 from xinqiao.convert.spread import convert_on_ranks, convert_on_ray, ranks
 from xinqiao.convert.verify import Verification
@@ -26,11 +28,12 @@ __all__ = ["Conversion", "Manifest", "Request", "Verification", "convert", "plan
 @contextmanager
 def planned(model: Path, request: Request, out: Path, *, allow_pickle: bool = False) -> Iterator[Conversion]:
     """What `convert` would do; `out` is not touched. InputError for what is wrong with the source or the request."""
-    if not allow_pickle:
-        yield prepare(model, request, out)
-        return
-    with tempfile.TemporaryDirectory(prefix="xinqiao-") as scratch:
-        yield prepare(model, request, out, allow_pickle=True, scratch=Path(scratch))
+    with tempfile.TemporaryDirectory(prefix="xinqiao-") if allow_pickle else nullcontext() as scratch:
+        place = Path(scratch) if scratch else None
+        conversion = prepare(model, request, out, allow_pickle=allow_pickle, scratch=place)
+        for warning in conversion.checkpoint.warnings:
+            print(f"xinqiao: {tame(warning)}", file=sys.stderr)
+        yield conversion
 
 
 def convert(
