@@ -256,7 +256,10 @@ def convert(model: Path, to: str | None, chip: str | None, out: Path, form: str,
     request = converts.Request(layout=to, rule=how.pop("rule"), keep=how.pop("keep"), special=special)
     if how.pop("dry_run"):
         with converts.planned(model, request, out, allow_pickle=how["allow_pickle"]) as conversion:
-            click.echo(show.plan_text(conversion))
+            if form == "json":
+                _print_json(show.plan_rows(conversion))
+            else:
+                click.echo(show.plan_text(conversion))
         return
     manifest = converts.convert(model, request, out, **how)
     if manifest is None:
@@ -270,13 +273,14 @@ def convert(model: Path, to: str | None, chip: str | None, out: Path, form: str,
 @main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--source", type=click.Path(path_type=Path), metavar="MODEL", help="Also compare every value with it.")
+@click.option("--allow-pickle", is_flag=True, help="The source is PyTorch's .bin files.")
 @_format
-def verify(folder: Path, source: Path | None, form: str) -> None:
+def verify(folder: Path, source: Path | None, allow_pickle: bool, form: str) -> None:  # noqa: FBT001
     """Read the converted checkpoint FOLDER again: every byte against its manifest. Exit code 1 on findings."""
     import xinqiao.convert as converts
     from xinqiao.convert.show import verification_text
 
-    found = converts.verify(folder, source)
+    found = converts.verify(folder, source, allow_pickle=allow_pickle)
     if form == "json":
         _print_json(found)
     else:

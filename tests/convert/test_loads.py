@@ -20,6 +20,8 @@ BUILD = textwrap.dedent("""
     common = dict(hidden_size=256, num_hidden_layers=2, num_attention_heads=4, vocab_size=320, dtype=torch.bfloat16)
     llama = LlamaConfig(intermediate_size=384, num_key_value_heads=2, **common)
     LlamaForCausalLM(llama).to(torch.bfloat16).save_pretrained(sys.argv[1] + "/llama")
+    LlamaForCausalLM(LlamaConfig(intermediate_size=384, num_key_value_heads=2, tie_word_embeddings=True, **common)).to(
+        torch.bfloat16).save_pretrained(sys.argv[1] + "/tied")
     mixture = DeepseekV3Config(
         intermediate_size=256, moe_intermediate_size=128, num_key_value_heads=4, q_lora_rank=128, kv_lora_rank=128,
         qk_nope_head_dim=64, qk_rope_head_dim=32, v_head_dim=64, n_routed_experts=4, n_shared_experts=1,
@@ -54,6 +56,9 @@ LOADS = [  # model, layout, least dB of the logits: two layers add their weights
     ("llama", "mxfp8", 20),
     ("llama", "mxfp4", 8),
     ("llama", "int8-channel", 30),
+    ("tied", "fp8-block", 22),
+    ("tied", "mxfp8", 20),
+    ("tied", "int8-channel", 30),
     ("deepseek", "bf16", 40),
     ("deepseek", "fp16", 35),
     ("deepseek", "fp8-block", 20),
@@ -81,7 +86,7 @@ def loaded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("loads")
     python(BUILD, folder)
     found = {}
-    for model in ("llama", "deepseek"):
+    for model in ("llama", "tied", "deepseek"):
         layouts = [layout for name, layout, _ in LOADS if name == model]
         for layout in layouts:
             done = run("convert", folder / model, "--to", layout, "--out", folder / f"{model}-{layout}")
@@ -101,19 +106,30 @@ def test_loads_and_generates(model, layout, least, loaded):
 
 
 READ = textwrap.dedent("""
-    import json, sys
+    import glob, json, sys, torch
+    from compressed_tensors.compressors import BaseCompressor
     from compressed_tensors.quantization import QuantizationConfig
+    from safetensors.torch import load_file
+    name = "model.layers.0.mlp.up_proj"
+    def tensors(folder):
+        return {key: t for file in glob.glob(folder + "/*.safetensors") for key, t in load_file(file).items()}
     for folder in sys.argv[1:]:
         config = json.load(open(folder + "/config.json"))["quantization_config"]
         found = QuantizationConfig.model_validate(config)
-        print(found.format, found.config_groups["group_0"].targets, found.ignore)
+        group = found.config_groups["group_0"]
+        of_module = {key[len(name) + 1:]: t for key, t in tensors(folder).items() if key.startswith(name)}
+        values = BaseCompressor.get_value_from_registry(found.format).decompress(of_module, group)["weight"]
+        meant = tensors(folder + "-bf16")[name + ".weight"]
+        print(found.format, group.targets, found.ignore, torch.equal(values.to(torch.bfloat16), meant))
 """)
 
 
-def test_compressed_tensors_reads_the_configurations(tmp_path):
+def test_compressed_tensors_reads_configurations_and_values(tmp_path):
+    """Its own decompressors give what this package's bf16 gives, to the bit."""
     source = llama(tmp_path / "source")
     formats = {"mxfp8": "mxfp8-quantized", "mxfp4": "mxfp4-pack-quantized", "int8-channel": "int-quantized"}
     for layout in formats:
         run("convert", source, "--to", layout, "--out", tmp_path / layout)
+        run("convert", tmp_path / layout, "--to", "bf16", "--out", tmp_path / f"{layout}-bf16")
     said = python(READ, *(tmp_path / layout for layout in formats)).splitlines()
-    assert said == [f"{name} ['Linear'] ['lm_head']" for name in formats.values()]
+    assert said == [f"{name} ['Linear'] ['lm_head'] True" for name in formats.values()]

@@ -5,9 +5,10 @@ exact, or how far off; `verify` reads it all again. Neither needs PyTorch where 
 """
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from xinqiao.convert.manifest import Manifest
@@ -15,6 +16,8 @@ from xinqiao.convert.plan import Request
 from xinqiao.convert.progress import shown
 from xinqiao.convert.run import Conversion, prepare
 from xinqiao.convert.run import convert as _convert
+from xinqiao.convert.show import tame
+from xinqiao.convert.source import open_checkpoint
 from xinqiao.convert.spread import convert_on_ranks, convert_on_ray, ranks
 from xinqiao.convert.verify import Verification
 from xinqiao.convert.verify import verify as _verify
@@ -25,11 +28,12 @@ __all__ = ["Conversion", "Manifest", "Request", "Verification", "convert", "plan
 @contextmanager
 def planned(model: Path, request: Request, out: Path, *, allow_pickle: bool = False) -> Iterator[Conversion]:
     """What `convert` would do; `out` is not touched. InputError for what is wrong with the source or the request."""
-    if not allow_pickle:
-        yield prepare(model, request, out)
-        return
-    with tempfile.TemporaryDirectory(prefix="xinqiao-") as scratch:
-        yield prepare(model, request, out, allow_pickle=True, scratch=Path(scratch))
+    with tempfile.TemporaryDirectory(prefix="xinqiao-") if allow_pickle else nullcontext() as scratch:
+        place = Path(scratch) if scratch else None
+        conversion = prepare(model, request, out, allow_pickle=allow_pickle, scratch=place)
+        for warning in conversion.checkpoint.warnings:
+            print(f"xinqiao: {tame(warning)}", file=sys.stderr)
+        yield conversion
 
 
 def convert(
@@ -60,12 +64,15 @@ def convert(
         return _convert(conversion, threads=threads, progress=progress)
 
 
-def verify(folder: Path, source: Path | None = None, *, threads: int | None = None) -> Verification:
+def verify(
+    folder: Path, source: Path | None = None, *, threads: int | None = None, allow_pickle: bool = False
+) -> Verification:
     """Read `folder` again: every byte against its manifest and, with `source`, every value against that.
 
     A folder without a manifest, made by another tool, can be checked against its source only: a weight further off than
     its format's rounding explains is a finding. InputError where there is nothing to check against.
     """
     total = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    with shown("verifying", total) as progress:
-        return _verify(folder, source, threads=threads or len(os.sched_getaffinity(0)), progress=progress)
+    with tempfile.TemporaryDirectory(prefix="xinqiao-") as scratch, shown("verifying", total) as progress:
+        before = open_checkpoint(source, allow_pickle=allow_pickle, scratch=Path(scratch)) if source else None
+        return _verify(folder, before, threads=threads or len(os.sched_getaffinity(0)), progress=progress)

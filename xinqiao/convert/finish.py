@@ -1,8 +1,10 @@
 """What lies around the shards: other files, configuration, index and, last of all, the manifest."""
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from xinqiao.convert.files import write_whole
 from xinqiao.convert.layouts import LAYOUTS, config, extra_files
@@ -45,10 +47,15 @@ def rest(checkpoint: Checkpoint, plan: Plan, rows: Sequence[Converted]) -> dict[
     formats, kept = modules(plan)
     files |= extra_files({output.name: job.layout for job in plan.jobs for output in job.outputs})
     if checkpoint.config:
-        files[CONFIG] = encode(config(layout, checkpoint.config, formats, kept))
+        files[CONFIG] = _with_infinities(config(layout, checkpoint.config, formats, kept))
     if len(plan.shards) > 1:
         files[INDEX] = encode(index(rows))
     return files
+
+
+def _with_infinities(config: dict[str, Any]) -> bytes:
+    """JSON as Hugging Face writes it: some models' configurations hold Infinity."""
+    return json.dumps(config, indent=2, ensure_ascii=False).encode() + b"\n"
 
 
 def index(rows: Iterable[Converted]) -> dict[str, object]:
@@ -68,6 +75,8 @@ def modules(plan: Plan) -> tuple[dict[str, list[str]], list[str]]:
         name = job.weight.name.removesuffix(".weight")
         if job.layout and LAYOUTS[job.layout].scale:
             formats.setdefault(job.layout, []).append(name)
+        elif len(job.weight.shape) > 2 and name.rpartition(".")[0].endswith(".experts"):  # in one parameter
+            kept.append(name.rpartition(".")[0])
         elif len(job.weight.shape) >= 2 and job.weight.name.endswith(".weight") and "embed" not in name:
             kept.append(name)
-    return formats, kept
+    return formats, list(dict.fromkeys(kept))

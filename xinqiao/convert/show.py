@@ -2,9 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import Any
 
-from xinqiao.convert.layouts import concerns
+from xinqiao.convert.layouts import LAYOUTS, concerns
 from xinqiao.convert.manifest import Converted, Manifest
+from xinqiao.convert.notes import source_words
 from xinqiao.convert.plan import AS_IT_WAS
 from xinqiao.convert.run import Conversion
 from xinqiao.convert.verify import Verification
@@ -27,8 +29,34 @@ def plan_text(conversion: Conversion) -> str:
     lines.append(
         f"{plan.nbytes / 1e9:.3f} GB in {len(plan.shards)} shard(s); {conversion.bytes_to_write / 1e9:.3f} GB to write"
     )
-    lines += concerns((job.weight.name, job.weight.shape, job.layout) for job in plan.jobs)
+    lines.append(f"programs that load {plan.request.layout}: {LAYOUTS[plan.request.layout].loads}")
+    lines += map(tame, concerns((job.weight.name, job.weight.shape, job.layout) for job in plan.jobs))
     return "\n".join(lines)
+
+
+def plan_rows(conversion: Conversion) -> dict[str, Any]:
+    """The same for programs: every weight with its new format and why."""
+    plan = conversion.plan
+    weights = [
+        {
+            "name": job.weight.name,
+            "shape": job.weight.shape,
+            "source": source_words(job.weight),
+            "format": job.layout or AS_IT_WAS,
+            "reason": job.reason,
+            "nbytes": job.nbytes,
+            "shard": shard.name,
+        }
+        for shard in plan.shards
+        for job in shard.jobs
+    ]
+    head = {"schema": 1, "kind": "plan", "layout": plan.request.layout, "rule": plan.request.rule}
+    return head | {"nbytes": plan.nbytes, "nbytes_to_write": conversion.bytes_to_write, "weights": weights}
+
+
+def tame(text: str) -> str:
+    """Names out of files cannot move the cursor, change colours or turn the line around."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def summary(manifest: Manifest) -> str:
@@ -36,7 +64,7 @@ def summary(manifest: Manifest) -> str:
     groups: dict[str, list[Converted]] = defaultdict(list)
     for row in manifest.weights:
         groups[row.format].append(row)
-    known = concerns((row.name, row.shape, row.format) for row in manifest.weights)
+    known = map(tame, concerns((row.name, row.shape, row.format) for row in manifest.weights))
     return "\n".join([*(_group(name, rows) for name, rows in groups.items()), *known, *_notes(manifest.weights)])
 
 
@@ -58,7 +86,7 @@ def _group(name: str, rows: list[Converted]) -> str:
 def _notes(rows: list[Converted]) -> Iterator[str]:
     noted = [row for row in rows if row.note]
     for row in noted[:MANY]:
-        yield f"{row.name}: {row.note}"
+        yield tame(f"{row.name}: {row.note}")
     if len(noted) > MANY:
         yield f"and {len(noted) - MANY} more weights with such a note; see the manifest"
 
@@ -67,7 +95,7 @@ def verification_text(found: Verification) -> str:
     """One line for each finding, or one that says what was checked."""
     if not found.findings:
         return f"{found.tensors} tensors, {found.nbytes / 1e9:.3f} GB: all as written, checked against {found.against}"
-    lines = [f"{finding.where}: {finding.what}" for finding in found.findings[:MANY]]
+    lines = [tame(f"{finding.where}: {finding.what}") for finding in found.findings[:MANY]]
     if len(found.findings) > MANY:
         lines.append(f"and {len(found.findings) - MANY} more")
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from xinqiao.convert.layouts.reading import Weight, pair
 from xinqiao.convert.manifest import Converted, Distance, Manifest, distance
 from xinqiao.convert.reader import Reader
 from xinqiao.convert.run import identify
-from xinqiao.convert.source import open_checkpoint
+from xinqiao.convert.source import Checkpoint, open_checkpoint
 
 # Below this many dB a weight was not rounded but damaged: honest rounding gives at least twice as many bits of signal.
 # A scale that was rounded while the codes stayed gives 4 to 10 dB.
@@ -21,13 +21,17 @@ Row = tuple[str, str]  # where, what
 
 
 def compare_with_source(
-    folder: Path, source: Path, manifest: Manifest | None, pool: Executor, maps: Maps, progress: Callable[[int], None]
+    folder: Path,
+    before: Checkpoint,
+    manifest: Manifest | None,
+    pool: Executor,
+    maps: Maps,
+    progress: Callable[[int], None],
 ) -> Iterator[Row]:
     """What is wrong, weight by weight. Without a manifest, of any two checkpoints that share their weights' names."""
-    before = open_checkpoint(source, allow_pickle=False, scratch=None)
     after = open_checkpoint(folder, allow_pickle=False, scratch=None)
     if manifest is not None and identify(before) != manifest.source:
-        yield str(source), "is not what this checkpoint was converted from"
+        yield str(before.path), "is not what this checkpoint was converted from"
         return
     old = {weight.name: weight for weight in pair(before.entries, before.config)}
     new = {weight.name: weight for weight in pair(after.entries, after.config)}

@@ -11,7 +11,7 @@ import msgspec
 from xinqiao.convert.files import Maps
 from xinqiao.convert.finish import CONFIG, INDEX, index
 from xinqiao.convert.manifest import NAME, Converted, Manifest, Part, read
-from xinqiao.convert.source import Entry, read_header
+from xinqiao.convert.source import Checkpoint, Entry, read_header
 from xinqiao.convert.values import compare_with_source
 from xinqiao.errors import InputError
 
@@ -37,8 +37,11 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     findings: list[Finding]
 
 
-def verify(folder: Path, source: Path | None, *, threads: int, progress: Progress) -> Verification:
-    """Check a converted checkpoint. InputError where there is nothing to check it against."""
+def verify(folder: Path, source: Checkpoint | None, *, threads: int, progress: Progress) -> Verification:
+    """Check a converted checkpoint; its values too, where its bytes are those written and `source` is at hand.
+
+    InputError where there is nothing to check it against.
+    """
     if not (folder / NAME).exists() and source is None:
         raise InputError(f"{folder}: has no {NAME}; name what it was made from: --source MODEL")
     with ThreadPoolExecutor(threads) as pool, Maps() as maps:
@@ -48,8 +51,8 @@ def verify(folder: Path, source: Path | None, *, threads: int, progress: Progres
             return Verification(against="source", tensors=0, nbytes=0, findings=found)
         manifest = read(folder)
         found = list(_against_manifest(folder, manifest, pool, maps, progress))
-        if source is not None:
-            found += [Finding(*pair) for pair in compare_with_source(folder, source, manifest, pool, maps, progress)]
+        if source is not None and not found:
+            found = [Finding(*pair) for pair in compare_with_source(folder, source, manifest, pool, maps, progress)]
     parts = _parts(manifest)
     return Verification(
         against="manifest" if source is None else "manifest and source",

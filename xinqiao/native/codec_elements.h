@@ -16,12 +16,15 @@ constexpr uint32_t SIGN = 0x80000000u, MAGNITUDE = 0x7fffffffu, INFINITE = 0x7f8
 // All bits or none; unlike a branch or `?:`, compilers do not take apart the loop that it is in.
 constexpr int32_t only_if(bool yes) { return -int32_t(yes); }
 
-// Numbers at any address.
-typedef uint8_t __attribute__((may_alias)) One;
-typedef uint16_t __attribute__((may_alias, aligned(1))) Two;
-typedef float __attribute__((may_alias, aligned(1))) Four;
-typedef uint32_t __attribute__((may_alias, aligned(1))) FourBits;
-typedef double __attribute__((may_alias, aligned(1))) Eight;
+// Number `i` of those that begin at any address.
+template <typename T> inline T load(const uint8_t *from, int64_t i) {
+    T found;
+    std::memcpy(&found, from + i * int64_t(sizeof(T)), sizeof(T));
+    return found;
+}
+template <typename T> inline void store(uint8_t *to, int64_t i, T value) {
+    std::memcpy(to + i * int64_t(sizeof(T)), &value, sizeof(T));
+}
 
 // A float of `exponent_` and `mantissa_` bits, IEEE-like up to its largest finite code. Above it: an infinity where nan_ is
 // not the next code, and NaN. nan_: the code that NaN becomes; 0: the format has none. With no negative zero, nan_ is that code.

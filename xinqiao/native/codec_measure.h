@@ -26,17 +26,17 @@ struct Sums {
     Counts largest, different, underflowed;
 
     void add(const float *a, const float *b, const float *scale) {
-        const Lanes x = load(a), y = load(b) * load(scale), off = x - y;
+        const Lanes x = lanes(a), y = lanes(b) * lanes(scale), off = x - y;
         const Counts away = reinterpret_cast<Counts>(off) & int32_t(MAGNITUDE);
         signal += x * x;
         noise += off * off;
         largest = away > largest ? away : largest;
         different = off != 0.0f ? different + 1 : different;
-        underflowed = (off != 0.0f) & (y == 0.0f) ? underflowed + 1 : underflowed;
+        underflowed = ((off != 0.0f) & (y == 0.0f)) ? underflowed + 1 : underflowed;
     }
 
   private:
-    static Lanes load(const float *from) {
+    static Lanes lanes(const float *from) {
         Lanes found;
         std::memcpy(&found, from, BYTES);
         return found;

@@ -44,34 +44,36 @@ template <typename What> void for_pieces(Tile tile, What what) {
 class Truth {
     const Matrix &source;
     const Blocks blocks;
+    const int64_t across; // columns of the matrix
     std::unique_ptr<float[]> values;
-    std::unique_ptr<uint32_t[]> found; // largest magnitude of each column, as codes
+    std::unique_ptr<uint32_t[]> found; // the codes of the largest magnitude in each column
     Tile tile{};
 
-    const FourBits *bits_of(int64_t r) const { return reinterpret_cast<const FourBits *>(values.get() + r * tile.columns); }
+    static bool is_direct(const Matrix &m) { return !m.scales && m.element == KIND_BF16; }
+    uint8_t *found_codes() const { return reinterpret_cast<uint8_t *>(found.get()); }
 
     // Codes without their signs are in the order of what they stand for.
-    template <typename Code> static void raise(const Code *__restrict from, int64_t count, Code *__restrict to) {
-        for (int64_t i = 0; i < count; i++) to[i] = std::max(to[i], Code(from[i] & Code(Code(-1) >> 1)));
+    template <typename Code> static Code magnitude(ConstBytes codes, int64_t i) { return load<Code>(codes, i) & Code(Code(-1) >> 1); }
+    template <typename Code> static void raise(ConstBytes from, int64_t count, Bytes to) {
+        for (int64_t i = 0; i < count; i++) store(to, i, std::max(load<Code>(to, i), magnitude<Code>(from, i)));
     }
-    template <typename Code> static Code most(const Code *from, int64_t begin, int64_t end) {
+    template <typename Code> static Code most(ConstBytes from, int64_t begin, int64_t end) {
         Code largest = 0;
-        for (int64_t i = begin; i < end; i++) largest = std::max(largest, Code(from[i] & Code(Code(-1) >> 1)));
+        for (int64_t i = begin; i < end; i++) largest = std::max(largest, magnitude<Code>(from, i));
         return largest;
     }
-    static bool plain(const Matrix &m) { return !m.scales && m.element == KIND_BF16; }
-    FourBits *found_bits() const { return found.get(); }
-    Two *found_codes() const { return reinterpret_cast<Two *>(found.get()); }
 
   public:
     const bool direct;
-    const Two *codes(int64_t r) const {
-        return reinterpret_cast<const Two *>(source.codes + (tile.row + r) * source.stride) + tile.column;
-    }
     Truth(const Matrix &m, const Tiling &tiling)
-        : source(m), blocks(m, tiling.size), values(plain(m) ? nullptr : new float[size_t(tiling.height * tiling.width)]),
-          found(new uint32_t[size_t(tiling.width)]), direct(plain(m)) {}
+        : source(m), blocks(m, tiling.size), across(tiling.size.columns), values(is_direct(m) ? nullptr : new float[size_t(tiling.height * tiling.width)]),
+          found(new uint32_t[size_t(tiling.width)]), direct(is_direct(m)) {}
 
+    // Of row `r` of the tile: bf16 if `direct`, else fp32.
+    const uint8_t *codes(int64_t r) const {
+        if (direct) return source.codes + (tile.row + r) * source.stride + 2 * tile.column;
+        return reinterpret_cast<const uint8_t *>(values.get() + r * tile.columns);
+    }
     void move(Tile to) {
         tile = to;
         if (direct) return;
@@ -87,11 +89,17 @@ class Truth {
             });
         });
     }
+    // Begins to fetch the same columns of the next tile: rows are pages apart, which processors do not foresee.
+    void foresee(int64_t r, int64_t begin, int64_t end) const {
+        if (!direct || tile.rows == 1) return;
+        end = std::min(end + tile.columns, across - tile.column);
+        for (int64_t i = begin + tile.columns; i < end; i += 32) __builtin_prefetch(codes(r) + 2 * i, 0, 2);
+    }
     // Columns [begin, end) of the tile's row `r`; `spare` is where they go if they are not fp32 already.
     const float *row(int64_t r, int64_t begin, int64_t end, Floats spare) const {
         if (!direct) return values.get() + r * tile.columns + begin;
-        const Two *from = codes(r) + begin;
-        for (int64_t i = 0; i < end - begin; i++) spare[i] = BF16::value(from[i]);
+        const uint8_t *from = codes(r);
+        for (int64_t i = begin; i < end; i++) spare[i - begin] = BF16::value(load<uint16_t>(from, i));
         return spare;
     }
     // Readies `largest`.
@@ -99,15 +107,12 @@ class Truth {
         if (tile.rows == 1) return;
         std::fill_n(found.get(), tile.columns, 0);
         for (int64_t r = 0; r < tile.rows; r++)
-            if (direct)
-                raise(codes(r), tile.columns, found_codes());
-            else
-                raise(bits_of(r), tile.columns, found_bits());
+            direct ? raise<uint16_t>(codes(r), tile.columns, found_codes()) : raise<uint32_t>(codes(r), tile.columns, found_codes());
     }
     // The largest magnitude in columns [begin, end) of the tile, as fp32 bits.
     uint32_t largest(int64_t begin, int64_t end) const {
-        if (direct) return uint32_t(most(tile.rows == 1 ? codes(0) : found_codes(), begin, end)) << 16;
-        return most(tile.rows == 1 ? bits_of(0) : found_bits(), begin, end);
+        const uint8_t *from = tile.rows == 1 ? codes(0) : found_codes();
+        return direct ? uint32_t(most<uint16_t>(from, begin, end)) << 16 : most<uint32_t>(from, begin, end);
     }
 };
 
@@ -190,7 +195,7 @@ class Comparison {
 };
 
 inline void convert(const Matrix &source, const Matrix &target, Size size, Scaling scaling, Rule rule, Errors *errors) {
-    const bool scaled = scaling != Scaling::none && target.scales, divide = scaling != Scaling::pow2;
+    const bool scaled = scaling != Scaling::none && target.scales, divide = scaled && scaling != Scaling::pow2;
     const Blocks blocks(target, size);
     const Tiling tiling(blocks, size, scaled);
     Truth truth(source, tiling);
@@ -204,9 +209,10 @@ inline void convert(const Matrix &source, const Matrix &target, Size size, Scali
             columns.read(truth, target, blocks, tile);
         Comparison comparison(truth, target, tile, columns);
         for_pieces(tile, [&](int64_t r, int64_t first, int64_t end) {
+            truth.foresee(r, first, end);
             float spare[PIECE];
             uint8_t *row = target.codes + (tile.row + r) * target.stride;
-            const bool done = columns.quick && target.format().quick(truth.codes(r) + first, columns.exponents(first), end - first, row, tile.column + first);
+            const bool done = columns.quick && target.format().quick(truth.codes(r) + 2 * first, columns.exponents(first), end - first, row, tile.column + first);
             if (done && !errors) return;
             const float *values = truth.row(r, first, end, spare);
             if (!done) target.format().encode(values, columns.forth(first), end - first, divide, row, tile.column + first);
@@ -218,7 +224,7 @@ inline void convert(const Matrix &source, const Matrix &target, Size size, Scali
 
 inline void compare(const Matrix &a, const Matrix &b, Size size, Errors &errors) {
     const Blocks blocks(b, size);
-    const Tiling tiling(blocks, size, b.scales != nullptr);
+    const Tiling tiling(blocks, size, b.scales && b.block_rows); // one scale for all: any tile will do
     Truth truth(a, tiling);
     Columns columns(blocks, tiling.width);
     tiling.each([&](Tile tile) {
@@ -227,6 +233,7 @@ inline void compare(const Matrix &a, const Matrix &b, Size size, Errors &errors)
         columns.read(truth, b, blocks, tile);
         Comparison comparison(truth, b, tile, columns);
         for_pieces(tile, [&](int64_t r, int64_t first, int64_t end) {
+            truth.foresee(r, first, end);
             float spare[PIECE];
             comparison.add(r, first, end - first, truth.row(r, first, end, spare));
         });

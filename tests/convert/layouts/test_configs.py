@@ -121,6 +121,7 @@ def test_no_description_where_other_ways_lead_to_those_loaders(layout):
 
 UP = "model.layers.0.mlp.up_proj.weight"
 EXPERT = "model.layers.1.mlp.experts.0.up_proj.weight"
+STACK = "model.layers.1.mlp.experts.gate_up_proj"
 CONCERNS = [  # (weight, shape, layout), words of the one concern; '': none
     ([(UP, (256, 512), "fp8-block")], ""),
     ([(UP, (64, 512), "fp8-block")], ""),
@@ -134,6 +135,8 @@ CONCERNS = [  # (weight, shape, layout), words of the one concern; '': none
     ([(UP, (256, 512), "int8-channel"), (UP, (256, 512), "mxfp8")], ""),
     ([(EXPERT, (256, 512), "int8-channel")], "transformers does not read experts in int8-channel"),
     ([(EXPERT, (256, 512), "mxfp4")], ""),
+    ([(UP, (256, 512), "mxfp4"), (STACK, (4, 256, 512), "as it was")], f"the experts in 1 parameters, such as {STACK}"),
+    ([(UP, (256, 512), "bf16"), (STACK, (4, 256, 512), "bf16")], ""),
     ([(UP, (256, 512), "int8-block")], "transformers does not know int8-block"),
 ]
 

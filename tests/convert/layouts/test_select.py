@@ -53,6 +53,7 @@ KEPT = {  # → why
     "multi_modal_projector.linear_1.weight": "not language",
     "model.layers.0.conv1d.weight": "a convolution",
     "model.layers.0.self_attn.sinks": "no weight of a linear layer",
+    "model.layers.0.mlp.experts.gate_up_proj": "experts in one parameter, which loaders know in full precision only",
 }
 
 

@@ -42,6 +42,7 @@ BAD = {  # what is wrong → (files, words of the message)
     "a shard is missing": ({A: shard("a"), INDEX: index(a=A, b=B)}, f"{B} is missing"),
     "a shard is missing, without an index": ({A: shard("a")}, f"{B} is missing"),
     "a tensor in two shards": ({A: shard("a"), B: shard("a", "b"), INDEX: index(a=A, b=B)}, f"a is in {A} and in {B}"),
+    "a name of two lines": ({A: shard("a", "c\nd"), B: shard("b"), INDEX: index(a=A, b=B)}, r"does not list 'c\nd'"),
     "a tensor that the index lacks": ({A: shard("a", "c"), B: shard("b"), INDEX: index(a=A, b=B)}, "does not list c"),
     "a stale entry": ({A: shard("a"), B: shard("b"), INDEX: index(a=A, b=B, c=A)}, f"says that c is in {A}"),
     "an entry of another shard": (
@@ -134,7 +135,7 @@ def test_links_to_the_users_other_files_are_not_followed(tmp_path):
     (folder / "notes.txt").symlink_to(secret / "secret")
     found = opened(folder)
     assert found.others == ()
-    assert "notes.txt: is a link that leads out of the folder" in found.warnings[0]
+    assert "notes.txt is a link that leads out of the folder" in found.warnings[0]
     (folder / "config.json").unlink()
     (folder / "config.json").symlink_to(secret / "secret")
     with pytest.raises(InputError, match="leads out of the folder"):

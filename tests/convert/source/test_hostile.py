@@ -223,6 +223,14 @@ BROKEN = {  # what is wrong → a safetensors file
     "bytes missing": framed(header(), b"\0" * 7),
     "NUL in a name": framed(header().replace(b'"x"', b'"x\\u0000"')),
     "extra key": framed(header(extra=1)),
+    "half a surrogate pair in a name": framed(header().replace(b'"x"', b'"\\ud800"')),
+    "a key twice, written in two ways": framed(header()[:-1] + b"," + header().replace(b'"x"', b'"\\u0078"')[1:]),
+    "a tensor's key twice": framed(header().replace(b'"shape"', b'"shape": [3], "shape"')),
+    "a comma too many": framed(header()[:-1] + b",}"),
+    "text after the end": framed(header() + b"x"),
+    "metadata twice": framed(b'{"__metadata__":{},"__metadata__":{},' + header()[1:]),
+    "metadata of numbers": framed(b'{"__metadata__":{"a":1},' + header()[1:]),
+    "a name that is no Unicode": framed(header().replace(b'"x"', b'"\xff"')),
 }
 
 
@@ -267,6 +275,23 @@ def test_broken_gguf(name, tmp_path):
         open_checkpoint(path, allow_pickle=False, scratch=None)
     assert "model.gguf" in str(caught.value)
     assert time.monotonic() - begun < SECONDS
+
+
+def test_headers_as_other_writers_leave_them(tmp_path):
+    """Spaces, braces in metadata, an empty file, any order of keys, empty tensors."""
+    rows = (
+        b' "y" : { "shape" : [ 2 ] , "data_offsets" : [ 0 , 8 ] , "dtype" : "F32" } , "z":'
+        + header(shape=[0, 5], data_offsets=[8, 8])[6:-1]
+    )
+    good = {
+        "plain": (framed(b'{ "__metadata__" : {"a": "{\\"b\\": [}"} ,' + rows + b"}   "), ["y", "z"]),
+        "metadata last": (framed(b"{" + rows + b',"__metadata__":{}}'), ["y", "z"]),
+        "nothing": (framed(b"{}", b""), []),
+        "metadata alone": (framed(b'{"__metadata__":{"format":"pt"}}', b""), []),
+    }
+    for data, names in good.values():
+        (tmp_path / "model.safetensors").write_bytes(data)
+        assert list(open_checkpoint(tmp_path, allow_pickle=False, scratch=None).entries) == names
 
 
 NAMES = ["layers[/3].weight", "<script>alert(1)</script>", "\x1b[31mred", "\u202ebackwards", "a b\tc", "🦙"]

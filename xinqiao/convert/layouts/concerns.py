@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from xinqiao.convert.layouts.configs import loaders
+from xinqiao.convert.layouts.select import ONE_TENSOR
 from xinqiao.convert.layouts.table import LAYOUTS
 
 Row = tuple[str, tuple[int, ...], str]  # a weight, its shape, its layout or something else
@@ -12,8 +13,9 @@ _METHODS_UNKNOWN = ("int8-block", "hif8")
 
 def concerns(weights: Iterable[Row]) -> list[str]:
     """Sentences about a checkpoint of these weights; what they say of transformers was found by running 5.24."""
+    weights = list(weights)
     rows = [row for row in weights if row[2] in LAYOUTS and LAYOUTS[row[2]].scale]
-    return [*_mixture(rows), *_uneven(rows), *_unread(rows)]
+    return [*_mixture(rows), *_uneven(rows), *_unread(rows), *_whole(weights if rows else [])]
 
 
 def _mixture(rows: list[Row]) -> Iterator[str]:
@@ -33,6 +35,15 @@ def _uneven(rows: list[Row]) -> Iterator[str]:
         yield (
             f"the sizes of {len(uneven)} weights, such as {uneven[0]}, are no multiples of 128: transformers refuses "
             "their blocks or divides them wrongly; vLLM and SGLang read them; mxfp8 has no such blocks"
+        )
+
+
+def _whole(weights: list[Row]) -> Iterator[str]:
+    whole = [name for name, _, layout in weights if ONE_TENSOR.search(name) and layout not in LAYOUTS]
+    if whole:
+        yield (
+            f"the experts in {len(whole)} parameters, such as {whole[0]}, stay in full precision; to quantise them, "
+            "write them one by one first, as transformers' save_pretrained does for most models"
         )
 
 

@@ -19,6 +19,7 @@ _KEPT = {
 }
 _KEPT_RULES = [(re.compile(pattern), why) for pattern, why in _KEPT.items()]
 _EXPERTS = re.compile(r"(^|\.)experts\.(\w+\.)*weight$|_linear\.weight$")
+ONE_TENSOR = re.compile(r"(^|\.)experts\.(gate_up|gate|up|down)_proj$")
 _TRANSPOSED = (  # rows are inputs: their blocks would lie across
     *("gpt2", "gpt_bigcode", "openai-gpt", "imagegpt"),
     *("gpt_oss", "llama4", "llama4_text"),  # of these the experts
@@ -55,6 +56,8 @@ def _quantised(weight: Weight, layout: Layout, config: dict[str, Any]) -> tuple[
         return "convert", "quantised in the source"
     if "quantization_config" in config:
         return "keep", "in full precision in the source"
+    if ONE_TENSOR.search(name):
+        return "keep", "experts in one parameter, which loaders know in full precision only"
     if not name.endswith(".weight"):
         return "keep", "no weight of a linear layer"
     if len(weight.shape) > 2 and not _EXPERTS.search(name):

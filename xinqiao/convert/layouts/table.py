@@ -10,7 +10,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     block, scale             of the scales: rows and columns (0: all), 'f32' or 'pow2'; None: unscaled
     codes_dtype, scale_dtype as safetensors names them
     codes_name, scale_name   what replaces '.weight' in a weight's name
-    loads                    the programs that load it: 'checked' by running their own readers, 'read' in their source
+    loads                    the programs that load it: checked by running them, or as their source reads
     """
 
     name: str
@@ -35,7 +35,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         return codes, scales
 
 
-_EVERY = "checked: transformers 5.24; read: vLLM 0.33, SGLang 0.5.23"
+_EVERY = "transformers 5.24 (checked); vLLM 0.33, SGLang 0.5.23 (by their source)"
 _ROWS = (
     Layout(
         name="bf16",
@@ -87,7 +87,7 @@ _ROWS = (
         scale_name=".scale",
         words="the same with powers of two in E8M0 tensors named .scale, as DeepSeek-V4 is published",
         source="DeepSeek-V4 checkpoints",
-        loads="checked: transformers 5.24; read, for DeepSeek-V4 only: vLLM 0.33, SGLang 0.5.23",
+        loads="transformers 5.24 (checked); vLLM 0.33, SGLang 0.5.23 (by their source, DeepSeek-V4 only)",
     ),
     Layout(
         name="mxfp8",
@@ -99,8 +99,8 @@ _ROWS = (
         scale_name=".weight_scale",
         words="OCP MXFP8: FP8 with one power of two for 32 weights of a row",
         source="OCP Microscaling Formats 1.0",
-        loads="checked: transformers 5.24 (not experts), compressed-tensors 0.20; read: vLLM 0.33; by the description "
-        "file also vLLM's plug-in and SGLang 0.5.23 where a chip has MXFP8",
+        loads="transformers 5.24 (checked; not experts), compressed-tensors 0.20 (checked); vLLM 0.33 (by its source); "
+        "by quant_model_description.json: vLLM's plug-in and SGLang 0.5.23 for chips with MXFP8 (by their source)",
     ),
     Layout(
         name="mxfp4",
@@ -113,7 +113,8 @@ _ROWS = (
         scale_name=".weight_scale",
         words="OCP MXFP4: FP4, two a byte, with one power of two for 32 weights of a row",
         source="OCP Microscaling Formats 1.0",
-        loads="checked: transformers 5.24, compressed-tensors 0.20; read: vLLM 0.33, SGLang 0.5.23 (experts only)",
+        loads="transformers 5.24, compressed-tensors 0.20 (checked); vLLM 0.33, SGLang 0.5.23 (experts) "
+        "(by their source)",
     ),
     Layout(
         name="int8-channel",
@@ -125,7 +126,8 @@ _ROWS = (
         scale_name=".weight_scale",
         words="INT8 with one multiplier for a row, activations quantised per token when it runs (W8A8)",
         source="compressed-tensors 0.20, int-quantized",
-        loads="checked: transformers 5.24 (not experts), compressed-tensors 0.20; read: vLLM 0.33, SGLang 0.5.23",
+        loads="transformers 5.24 (checked; not experts), compressed-tensors 0.20 (checked); vLLM 0.33, SGLang 0.5.23 "
+        "(by their source)",
     ),
     Layout(
         name="int8-block",
@@ -137,7 +139,7 @@ _ROWS = (
         scale_name=".weight_scale_inv",
         words="INT8 with one multiplier for 128 x 128 weights",
         source="sglang blockwise_int8",
-        loads="read: SGLang 0.5.23",
+        loads="SGLang 0.5.23 (by its source)",
     ),
     Layout(
         name="hif8",
@@ -149,7 +151,7 @@ _ROWS = (
         scale_name=".weight_scale",
         words="HiF8, a float whose precision tapers, with one multiplier for a row",
         source="arXiv 2409.16626",
-        loads="none that is known: no published checkpoint has it yet",
+        loads="no other program that is known",
     ),
 )
 LAYOUTS = {row.name: row for row in _ROWS}

@@ -11,6 +11,12 @@ MOST_BYTES = 10 << 20  # of a configuration
 MOST_DEPTH = 64
 
 
+def shown(name: str) -> str:
+    """A name out of a file, as one line of a message can bear it."""
+    short = name if len(name) <= 120 else f"{name[:120]}…"
+    return short if short.isprintable() else ascii(short)
+
+
 def regular(path: Path) -> Path:
     """The same path. InputError where it is no regular file: a pipe or a device would be waited on without end."""
     try:

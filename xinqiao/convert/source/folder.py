@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from xinqiao.convert.source.documents import read_object
+from xinqiao.convert.source.documents import read_object, shown
 from xinqiao.convert.source.entry import Checkpoint, Entry
 from xinqiao.convert.source.index import compare, read_index, whole
 from xinqiao.convert.source.safetensors import read_header
@@ -37,12 +37,12 @@ def open_folder(folder: Path) -> Checkpoint:
     for shard in shards:
         for entry in read_header(folder / shard):
             if entry.name in entries:
-                raise InputError(f"{folder}: {entry.name} is in {entries[entry.name].file.name} and in {shard}")
+                raise InputError(f"{folder}: {shown(entry.name)} is in {entries[entry.name].file.name} and in {shard}")
             entries[entry.name] = entry
     if where:
         compare(path, where, entries)
     left = sorted(set(present) - set(shards))
-    warnings = (f"{folder}: {', '.join(left)}: not among the model's files, left out",) if left else ()
+    warnings = (f"{folder}: {shown(', '.join(left))}: not among the model's files, left out",) if left else ()
     found = Checkpoint(folder, "safetensors", entries, {}, warnings=warnings)
     return beside(found, [folder / shard for shard in shards])
 
@@ -56,7 +56,7 @@ def beside(checkpoint: Checkpoint, weights: Iterable[Path]) -> Checkpoint:
     found = _others(folder)
     others = [file for file in found if _at_home(file, homes)]
     strange = [file for file in found if file not in others]
-    warnings = [f"{file}: is a link that leads out of the folder, not copied" for file in strange]
+    warnings = [f"{folder}: {shown(file.name)} is a link that leads out of the folder, not copied" for file in strange]
     return msgspec.structs.replace(
         checkpoint,
         config=_config(folder, homes),

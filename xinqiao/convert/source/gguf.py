@@ -18,6 +18,7 @@ MOST_ROWS = 65_536  # of metadata
 MOST_TENSORS = 200_000
 MOST_ITEMS = 2_000_000  # of all arrays together
 MOST_DIMENSIONS = 4
+LONGEST_NAME = 1000  # characters
 _NUMBERS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 _STRING, _ARRAY = 8, 9
 _TYPES = {
@@ -61,13 +62,15 @@ class _Reader:
         for _ in range(rows):
             key = self._string()
             if key in metadata:
-                raise self._damaged(f"{key!r} is there twice")
+                raise self._damaged(f"{key[:80]!r} is there twice")
             metadata[key] = self._value(self._number("I"))
         described = [self._tensor() for _ in range(tensors)]
         return metadata, self._placed(metadata, described)
 
     def _tensor(self) -> tuple[str, str, tuple[int, ...], int]:
         name = self._string()
+        if len(name) > LONGEST_NAME:
+            raise self._damaged(f"a tensor's name of {len(name)} characters")
         dimensions = self._number("I")
         if not 1 <= dimensions <= MOST_DIMENSIONS:
             raise self._damaged(f"{name!r} has {dimensions} dimensions")

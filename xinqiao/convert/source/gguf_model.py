@@ -29,7 +29,9 @@ def open_gguf(path: Path) -> Checkpoint:
     architecture = metadata.get("general.architecture")
     if not isinstance(architecture, str) or architecture not in llama.ARCHITECTURES:
         known = ", ".join(llama.ARCHITECTURES)
-        raise InputError(f"{path}: the architecture {architecture!r} is not known by its names; there are {known}")
+        raise InputError(
+            f"{path}: the architecture {str(architecture)[:40]!r} is not known by its names; there are {known}"
+        )
     factors = next((entry for entry in entries if entry.name == rope.FACTORS), None)
     stretched = rope.scaling(metadata, path, factors)
     named: dict[str, Entry] = {}
@@ -41,7 +43,10 @@ def open_gguf(path: Path) -> Checkpoint:
     _check_layers(path, named, metadata.get(f"{architecture}.block_count"))
     files = tokenizer_files(metadata)
     warnings = () if files else (f"{path.name}: its tokenizer is of a kind that is not written; copy the original's",)
-    config = llama.config(metadata, named) | stretched
+    try:
+        config = llama.config(metadata, named) | stretched
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
     return Checkpoint(path, "gguf", named, config, (), files, warnings)
 
 
@@ -64,4 +69,4 @@ def _check_layers(path: Path, names: Iterable[str], count: Value | None) -> None
     """InputError where layers are missing: of a file that was cut into parts by hand, say."""
     layers = {int(name.split(".")[2]) for name in names if name.startswith("model.layers.")}
     if count != len(layers) or layers != set(range(len(layers))):
-        raise InputError(f"{path}: has {len(layers)} layers, and its metadata say {count!r}")
+        raise InputError(f"{path}: has {len(layers)} layers, and its metadata say {str(count)[:40]}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from xinqiao.convert.source.documents import read_bytes
+from xinqiao.convert.source.documents import read_bytes, shown
 from xinqiao.convert.source.entry import Entry
 from xinqiao.errors import InputError
 
@@ -38,7 +38,7 @@ def read_index(path: Path, suffix: str) -> dict[str, str]:
         if not name.endswith(suffix) or name.startswith(".") or any(c in name for c in "/\\:\0"):
             raise InputError(f"{path}: names {name[:80]!r}, which is not a {suffix} file of this folder")
         if name not in present:
-            raise InputError(f"{path.parent}: {name[:80]} is missing, and the index names it")
+            raise InputError(f"{path.parent}: {shown(name)} is missing, and the index names it")
     return where
 
 
@@ -46,10 +46,10 @@ def compare(path: Path, where: Mapping[str, str], entries: Mapping[str, Entry], 
     """InputError where the index and its files disagree. tied: names that stand for tensors under another name."""
     for name, file in where.items():
         if name not in tied and (name not in entries or entries[name].file.stem != Path(file).stem):
-            raise InputError(f"{path}: says that {name} is in {file}, and it is not there")
+            raise InputError(f"{path}: says that {shown(name)} is in {shown(file)}, and it is not there")
     for name in entries:
         if name not in where:
-            raise InputError(f"{path}: does not list {name}, which is in {entries[name].file.name}")
+            raise InputError(f"{path}: does not list {shown(name)}, which is in {shown(entries[name].file.name)}")
 
 
 def whole(folder: Path, names: Collection[str]) -> None:
@@ -60,4 +60,4 @@ def whole(folder: Path, names: Collection[str]) -> None:
             wanted = (f"{stem}-{i:0{len(part[2])}d}-of-{count}{end}" for i in range(1, min(int(count), 10**5) + 1))
             missing = next((one for one in wanted if one not in names), None)
             if missing:
-                raise InputError(f"{folder}: {missing} is missing beside {name}")
+                raise InputError(f"{folder}: {shown(missing)} is missing beside {shown(name)}")

@@ -55,6 +55,8 @@ _TOKENS = {"bos_token_id": "bos_token_id", "eos_token_id": "eos_token_id", "pad_
 def renamed(entry: Entry, metadata: Mapping[str, Value]) -> Iterator[Entry]:
     """The tensor under Hugging Face's name; a stack of experts as one tensor each. InputError for an unknown name."""
     stem, _, kind = entry.name.rpartition(".")
+    if kind not in ("weight", "bias"):
+        stem = ""  # of no known name
     if stem in _TOP:
         yield msgspec.structs.replace(entry, name=f"{_TOP[stem]}.{kind}")
         return
@@ -85,7 +87,7 @@ def _permute(entry: Entry, part: str, metadata: Mapping[str, Value]) -> int:
     heads = metadata.get("llama.attention.head_count")
     found = metadata.get("llama.attention.head_count_kv", heads) if part == "attn_k" else heads
     if not isinstance(found, int) or found < 1 or len(entry.shape) != 2 or entry.shape[0] % (2 * found):
-        raise InputError(f"{entry.file}: {entry.name}: {entry.shape} is not {found} heads of rows; not read")
+        raise InputError(f"{entry.file}: {entry.name}: {entry.shape} is not {str(found)[:40]} heads of rows; not read")
     return found
 
 
@@ -97,10 +99,11 @@ def config(metadata: Mapping[str, Value], entries: Mapping[str, Entry]) -> dict[
     found: dict[str, Any] = {"architectures": [architecture], "model_type": model_type, "hidden_act": "silu"}
     for key, source in (_PLAIN | (_MIXED if name == "qwen3moe" else {})).items():
         if f"{name}.{source}" in metadata:
-            found[key] = metadata[f"{name}.{source}"]
+            found[key] = _number(metadata, f"{name}.{source}")
     if "num_experts" in found:
         found |= {"norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": []}
-    found["num_key_value_heads"] = metadata.get(f"{name}.attention.head_count_kv", found.get("num_attention_heads"))
+    heads = f"{name}.attention.head_count"
+    found["num_key_value_heads"] = _number(metadata, f"{heads}_kv" if f"{heads}_kv" in metadata else heads)
     found["rms_norm_eps"] = _short(metadata.get(f"{name}.attention.layer_norm_rms_epsilon", 1e-6))
     found["rope_theta"] = _short(metadata.get(f"{name}.rope.freq_base", 10000.0))
     found["attention_bias"] = any(entry.endswith("q_proj.bias") for entry in entries)
@@ -108,8 +111,15 @@ def config(metadata: Mapping[str, Value], entries: Mapping[str, Entry]) -> dict[
     found["tie_word_embeddings"] = "lm_head.weight" not in entries
     for key, source in _TOKENS.items():
         if f"tokenizer.ggml.{source}" in metadata:
-            found[key] = metadata[f"tokenizer.ggml.{source}"]
+            found[key] = _number(metadata, f"tokenizer.ggml.{source}")
     return found | {"torch_dtype": "bfloat16"}
+
+
+def _number(metadata: Mapping[str, Value], key: str) -> int:
+    value = metadata.get(key)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InputError(f"the metadata {key} is {str(value)[:40]!r}, and config.json needs a whole number")
+    return value
 
 
 def _short(value: Value) -> float:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from xinqiao.convert.source.documents import regular
+from xinqiao.convert.source.documents import regular, shown
 from xinqiao.convert.source.entry import Checkpoint, Entry
 from xinqiao.convert.source.index import compare, read_index, whole
 from xinqiao.convert.source.safetensors import read_header
@@ -45,7 +45,7 @@ def open_pickles(path: Path, files: list[Path], scratch: Path) -> Checkpoint:
         tied.update(_unpickle(file, made))
         for entry in read_header(made):
             if entry.name in entries:
-                raise InputError(f"{path}: {entry.name} is in two files")
+                raise InputError(f"{path}: {shown(entry.name)} is in two files")
             entries[entry.name] = entry
     index = path / INDEX
     if path.is_dir() and index.exists():
@@ -75,7 +75,7 @@ def _unpickle(file: Path, made: Path) -> list[str]:
     if done.returncode:
         lines = [line for line in done.stderr.splitlines() if line and not line.startswith((" ", "\t"))]
         reason = next((line for line in lines if "Error" in line), "it was stopped")[:200]
-        raise InputError(f"{file}: cannot be read as tensors alone: {reason}")
+        raise InputError(f"{file}: cannot be read as tensors alone: {shown(reason)}")
     return msgspec.json.decode(done.stdout, type=list[str])
 
 

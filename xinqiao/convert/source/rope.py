@@ -4,7 +4,7 @@ import math
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from xinqiao.convert.source.documents import regular
 from xinqiao.convert.source.entry import Entry
@@ -25,22 +25,26 @@ def scaling(metadata: Mapping[str, Value], file: Path, factors: Entry | None) ->
     base = metadata.get(f"{name}.rope.freq_base", 10000.0)
     if factors is not None:
         if kind != "none" or not isinstance(base, int | float):
-            raise InputError(f"{file}: {FACTORS} and a scaling {kind!r} together are not read")
+            raise InputError(f"{file}: {FACTORS} and a scaling {str(kind)[:40]!r} together are not read")
         return _llama3(factors, base)
     if kind == "none":
         return {}
     factor = metadata.get(f"{name}.rope.scaling.factor")
-    if kind not in ("linear", "yarn") or not isinstance(factor, int | float) or not factor > 0:
-        raise InputError(f"{file}: {name}.rope.scaling.type {kind!r} (factor {factor!r}) is not read")
+    if kind not in ("linear", "yarn") or not _positive(factor):
+        raise InputError(f"{file}: {name}.rope.scaling.type {str(kind)[:40]!r} (factor {str(factor)[:40]}) is not read")
     found: dict[str, Any] = {"rope_type": kind, "factor": float(f"{factor:.7g}")}
     original = metadata.get(f"{name}.rope.scaling.original_context_length")
     if kind == "yarn" and isinstance(original, int):
         found["original_max_position_embeddings"] = original
     for source, key in _YARN.items():
         value = metadata.get(f"{name}.rope.scaling.{source}")
-        if kind == "yarn" and isinstance(value, int | float):
+        if kind == "yarn" and _positive(value):
             found[key] = float(f"{value:.7g}")
     return {"rope_scaling": found}
+
+
+def _positive(value: Value | None) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and 0 < value < math.inf
 
 
 def _llama3(entry: Entry, base: float) -> dict[str, Any]:
@@ -51,7 +55,9 @@ def _llama3(entry: Entry, base: float) -> dict[str, Any]:
         stored = struct.unpack(f"<{entry.shape[0]}f", opened.read(entry.nbytes))
     factor = max(stored)
     count = len(stored)
-    meant = [_stretch(base ** (i / count) * 2 * math.pi, factor) for i in range(count)] if factor >= 1 else []
+    meant = (
+        [_stretch(base ** (i / count) * 2 * math.pi, factor) for i in range(count)] if 1 <= factor < math.inf else []
+    )
     if not meant or not all(math.isclose(a, b, rel_tol=1e-4) for a, b in zip(stored, meant, strict=True)):
         raise InputError(f"{entry.file}: {FACTORS}: not the factors of a known rule, which config.json could name")
     rule = {"rope_type": "llama3", "factor": factor, "low_freq_factor": _LOW, "high_freq_factor": _HIGH}

@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from xinqiao.convert.source.documents import regular
+from xinqiao.convert.source.documents import regular, shown
 from xinqiao.convert.source.entry import Entry
 from xinqiao.errors import InputError
 
@@ -60,7 +60,7 @@ def read_header(file: Path) -> list[Entry]:
     end = 8 + length
     for entry in entries:
         if entry.offset != end:
-            raise InputError(f"{file}: damaged: {entry.name!r} leaves a gap or overlaps")
+            raise InputError(f"{file}: damaged: {shown(entry.name)} leaves a gap or overlaps")
         end += entry.nbytes
     if end != size:
         raise InputError(f"{file}: damaged: its tensors end at byte {end}, and the file at {size}")
@@ -71,7 +71,7 @@ def _unique(file: Path, text: bytes) -> list[Entry]:
     found: dict[str, Entry] = {}
     for name, row in _rows(file, text):
         if name in found:
-            raise InputError(f"{file}: damaged: the header lists {name!r} twice")
+            raise InputError(f"{file}: damaged: the header lists {shown(name)} twice")
         found[name] = _entry(file, name, row, 8 + len(text))
         if len(found) > MOST_TENSORS:
             raise InputError(f"{file}: has more than {MOST_TENSORS} tensors")
@@ -125,7 +125,7 @@ def _entry(file: Path, name: str, text: bytes, start: int) -> Entry:
     if not name or "\0" in name or text.count(b'"') != 8:  # more: a key twice
         raise wrong
     if row.dtype not in BITS:
-        raise InputError(f"{file}: {name}: the dtype {row.dtype!r} is not known")
+        raise InputError(f"{file}: {shown(name)}: the dtype {row.dtype[:20]!r} is not known")
     begin, end = row.data_offsets
     if begin > end or math.prod(row.shape) * BITS[row.dtype] != 8 * (end - begin):
         raise wrong

@@ -34,13 +34,14 @@ _SPLITS: dict[str, Json] = {  # tokenizer.ggml.pre → how text is cut before pa
     "llama-bpe": _regex("{1,3}"),
     "qwen2": _regex(""),
 }
+_ALIASES = {"llama3": "llama-bpe", "llama-v3": "llama-bpe", "deepseek-r1-qwen": "qwen2"}
 _NORMALIZERS: dict[str, Json] = {"qwen2": {"type": "NFC"}}
 
 
 def tokenizer_files(metadata: Mapping[str, Value]) -> dict[str, bytes]:
     """tokenizer.json and tokenizer_config.json; {} for a kind of tokenizer that is not known here."""
     tokens, merges = metadata.get("tokenizer.ggml.tokens"), metadata.get("tokenizer.ggml.merges")
-    split = _SPLITS.get(str(metadata.get("tokenizer.ggml.pre")))
+    split = _SPLITS.get(_kind(metadata))
     if metadata.get("tokenizer.ggml.model") != "gpt2" or split is None:
         return {}
     if not isinstance(tokens, list) or not isinstance(merges, list):
@@ -74,7 +75,7 @@ def _tokenizer(metadata: Mapping[str, Value], tokens: list[str], merges: list[st
         "end_of_word_suffix": None,
         "fuse_unk": False,
         "byte_fallback": False,
-        "ignore_merges": metadata.get("tokenizer.ggml.pre") == "llama-bpe",
+        "ignore_merges": _kind(metadata) == "llama-bpe",
         "vocab": {token: number for number, token in enumerate(tokens)},
         "merges": merges,
     }
@@ -83,12 +84,35 @@ def _tokenizer(metadata: Mapping[str, Value], tokens: list[str], merges: list[st
         "truncation": None,
         "padding": None,
         "added_tokens": added,
-        "normalizer": _NORMALIZERS.get(str(metadata.get("tokenizer.ggml.pre"))),
+        "normalizer": _NORMALIZERS.get(_kind(metadata)),
         "pre_tokenizer": split,
-        "post_processor": _bytes(split=False),
+        "post_processor": _post(metadata, tokens),
         "decoder": _bytes(split=True),
         "model": model,
     }
+
+
+def _kind(metadata: Mapping[str, Value]) -> str:
+    name = str(metadata.get("tokenizer.ggml.pre"))
+    return _ALIASES.get(name, name)
+
+
+def _post(metadata: Mapping[str, Value], tokens: list[str]) -> Json:
+    """What is done to the tokens of a text: the first token is put before them where the model wants it."""
+    first = metadata.get("tokenizer.ggml.bos_token_id")
+    wanted = metadata.get("tokenizer.ggml.add_bos_token", _kind(metadata) == "llama-bpe")
+    if wanted is not True or not isinstance(first, int) or not 0 <= first < len(tokens):
+        return _bytes(split=False)
+    name = tokens[first]
+    begin = [{"SpecialToken": {"id": name, "type_id": number}} for number in (0, 1)]
+    texts = [{"Sequence": {"id": letter, "type_id": number}} for number, letter in enumerate("AB")]
+    template = {
+        "type": "TemplateProcessing",
+        "single": [begin[0], texts[0]],
+        "pair": [begin[0], texts[0], begin[1], texts[1]],
+        "special_tokens": {name: {"id": name, "ids": [first], "tokens": [name]}},
+    }
+    return {"type": "Sequence", "processors": [_bytes(split=False), template]}
 
 
 def _settings(metadata: Mapping[str, Value], tokens: list[str]) -> Json:
