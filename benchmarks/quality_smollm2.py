@@ -79,7 +79,7 @@ def converted(folder: Path) -> tuple[list[Case], str]:
         manifest = convert(source, Request(layout=layout, rule=rule or "ceil"), out)
         assert manifest
         source = folder / "bf16-"
-        digest.update("".join(part.sha256 for weight in manifest.weights for part in weight.parts).encode())
+        digest.update("".join(part.blake3 for weight in manifest.weights for part in weight.parts).encode())
         sqnr = sorted(w.distance.sqnr_db for w in manifest.weights if w.distance and w.distance.sqnr_db is not None)
         size = sum(path.stat().st_size for path in out.glob("*.safetensors"))
         row = Row(layout, rule or "-", "-", size, sqnr[len(sqnr) // 2] if sqnr and layout != "bf16" else None)

@@ -1,10 +1,11 @@
 """What lies around the shards: other files, configuration, index and, last of all, the manifest."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from blake3 import blake3
 
 from xinqiao.convert.files import write_whole
 from xinqiao.convert.layouts import LAYOUTS, config, extra_files
@@ -34,7 +35,7 @@ def write_rest(
         rule=plan.request.rule,
         source=dict(source),
         weights=list(rows),
-        files={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
+        files={name: blake3(data).hexdigest() for name, data in files.items()},
     )
     write_whole(out / NAME, encode(manifest))
 

@@ -22,7 +22,7 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     shard: str
     offset: int
     nbytes: int
-    sha256: str
+    blake3: str
 
 
 class Distance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,17 +62,17 @@ class Converted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class SourceFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A file that was read. header_sha256: of the bytes before the tensors' data."""
+    """A file that was read. header_blake3: of the bytes before the tensors' data."""
 
     nbytes: int
-    header_sha256: str
+    header_blake3: str
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of a converted checkpoint.
 
     plan   equal for the same request of the same source
-    files  SHA-256 of every file that is no shard
+    files  BLAKE3 of every file that is no shard
     """
 
     schema: int = SCHEMA

@@ -1,6 +1,5 @@
 """Convert a checkpoint: shards, then configuration, index and manifest. Killed anywhere, it goes on where it was."""
 
-import hashlib
 import shutil
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -9,6 +8,7 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import msgspec
+from blake3 import blake3
 
 from xinqiao.convert.files import Maps
 from xinqiao.convert.finish import write_rest
@@ -69,8 +69,8 @@ def identify(checkpoint: Checkpoint) -> dict[str, SourceFile]:
     found = {}
     for file, begin in first.items():
         with file.open("rb") as opened:
-            header = hashlib.sha256(opened.read(begin)).hexdigest()
-        found[file.name] = SourceFile(nbytes=file.stat().st_size, header_sha256=header)
+            header = blake3(opened.read(begin)).hexdigest()
+        found[file.name] = SourceFile(nbytes=file.stat().st_size, header_blake3=header)
     return found
 
 

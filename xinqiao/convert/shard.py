@@ -1,10 +1,11 @@
 """Write one shard: its weights in parallel, each tensor at its place, then all of it to the disk at once."""
 
-import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, wait
 from math import inf
+
+from blake3 import blake3
 
 from xinqiao.convert.files import Maps, sync_folder, write_at
 from xinqiao.convert.kernels import Buffer
@@ -25,7 +26,7 @@ class _Tensor:
 
     def __init__(self, descriptor: int, output: Output, begin: int) -> None:
         self.output, self._descriptor, self._at = output, descriptor, begin
-        self._hash = hashlib.sha256()
+        self._hash = blake3()
 
     def write(self, data: Buffer) -> None:
         view = memoryview(data)
@@ -42,7 +43,7 @@ class _Tensor:
             shard=shard,
             offset=offset,
             nbytes=output.nbytes,
-            sha256=self._hash.hexdigest(),
+            blake3=self._hash.hexdigest(),
         )
 
 

@@ -1,12 +1,12 @@
 """Read a converted checkpoint again: every byte against the manifest and, where the source is at hand, every value."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from blake3 import blake3
 
 from xinqiao.convert.files import Maps
 from xinqiao.convert.finish import CONFIG, INDEX, index
@@ -107,16 +107,16 @@ def _hashes(
     pairs = [(part, there.get(part.shard, {}).get(part.name)) for part in _parts(manifest)]
     present = [(part, entry) for part, entry in pairs if entry is not None]
     found = pool.map(lambda pair: hash_entry(pair[1], maps, progress), present)
-    meant = {part.sha256: part.name for part in _parts(manifest)}
+    meant = {part.blake3: part.name for part in _parts(manifest)}
     for (part, _), digest in zip(present, found, strict=True):
-        if digest != part.sha256:
+        if digest != part.blake3:
             other = meant.get(digest)
             yield Finding(part.name, f"holds the bytes of {other}" if other else "its bytes are not those written")
 
 
 def hash_entry(entry: Entry, maps: Maps, progress: Progress) -> str:
-    """SHA-256 of a tensor's bytes."""
-    digest = hashlib.sha256()
+    """BLAKE3 of a tensor's bytes."""
+    digest = blake3()
     for begin in range(0, entry.nbytes, CHUNK):
         size = min(CHUNK, entry.nbytes - begin)
         digest.update(maps.view(entry.file, entry.offset + begin, size))
@@ -131,7 +131,7 @@ def _files(folder: Path, manifest: Manifest, there: Mapping[str, Any]) -> Iterat
         path = folder / name
         if not path.is_file():
             yield Finding(name, "is missing")
-        elif hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+        elif blake3(path.read_bytes()).hexdigest() != digest:
             stale = list(_stale(path, manifest.weights)) if name == INDEX else []
             yield from stale or [Finding(name, "its content is not what was written")]
     for path in sorted(folder.glob("*.safetensors")):
