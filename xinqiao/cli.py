@@ -244,7 +244,7 @@ def convert(model: Path, to: str | None, chip: str | None, out: Path, form: str,
     if (to is None) == (chip is None):
         raise InputError("say either the format, --to FORMAT, or the chip, --chip NAME")
     if chip is not None:
-        to, reason = choose(catalog.load(chip))
+        to, reason = choose(catalog.load(chip), converts.source_config(model))
         click.echo(f"{to}: {reason}", err=True)
     assert to is not None
     special = {}
@@ -275,7 +275,7 @@ def convert(model: Path, to: str | None, chip: str | None, out: Path, form: str,
 @click.option("--source", type=click.Path(path_type=Path), metavar="MODEL", help="Also compare every value with it.")
 @click.option("--allow-pickle", is_flag=True, help="The source is PyTorch's .bin files.")
 @_format
-def verify(folder: Path, source: Path | None, allow_pickle: bool, form: str) -> None:  # noqa: FBT001
+def verify(folder: Path, source: Path | None, form: str, *, allow_pickle: bool) -> None:
     """Read the converted checkpoint FOLDER again: every byte against its manifest. Exit code 1 on findings."""
     import xinqiao.convert as converts
     from xinqiao.convert.show import verification_text

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.convert.models import deepseek, llama
 from xinqiao.convert import Request, convert, verify
+from xinqiao.convert.show import verification_text
 from xinqiao.errors import InputError
 
 WEIGHT = "model.layers.0.mlp.up_proj.weight"
@@ -174,8 +175,11 @@ def test_a_checkpoint_of_another_tool_against_its_source(tmp_path, bug, finds):
                     t[name] = torch.exp2(torch.ceil(torch.log2(t[name])))
 
         rewritten(made, round_up)
-    findings = verify(made, source).findings
-    assert bool(findings) == finds, findings
+    found = verify(made, source)
+    assert bool(found.findings) == finds, found.findings
+    assert found.tensors > 30
+    assert found.nbytes > 500_000
+    assert finds or "no hash was checked" in verification_text(found)
 
 
 def test_nothing_to_check_against(tmp_path):

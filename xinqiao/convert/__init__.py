@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from xinqiao.convert.manifest import Manifest
 from xinqiao.convert.plan import Request
@@ -21,8 +22,16 @@ from xinqiao.convert.source import open_checkpoint
 from xinqiao.convert.spread import convert_on_ranks, convert_on_ray, ranks
 from xinqiao.convert.verify import Verification
 from xinqiao.convert.verify import verify as _verify
+from xinqiao.errors import InputError
 
-__all__ = ["Conversion", "Manifest", "Request", "Verification", "convert", "planned", "verify"]
+__all__ = ["Conversion", "Manifest", "Request", "Verification", "convert", "planned", "source_config", "verify"]
+
+
+def source_config(model: Path) -> dict[str, Any]:
+    """The config.json of a folder of safetensors files; {} of anything else. InputError for a damaged source."""
+    if not any(model.glob("*.safetensors")):
+        return {}
+    return open_checkpoint(model, allow_pickle=False, scratch=None).config
 
 
 @contextmanager
@@ -51,6 +60,8 @@ def convert(
     worker reading `model` and writing `out` by these paths; 'local' starts one here. Under torchrun the ranks share the
     work, and only rank 0 returns the manifest. InputError for a source, request or folder that cannot be used.
     """
+    if ray and allow_pickle:
+        raise InputError("--ray: workers do not read PyTorch's files; convert to bf16 without it first")
     threads = threads or len(os.sched_getaffinity(0))
     here = ranks()
     with (

@@ -1,6 +1,7 @@
 """The best format that a chip multiplies natively."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from xinqiao.chips.spec import Chip
 from xinqiao.errors import InputError
@@ -23,14 +24,26 @@ _ORDER = (
 )
 
 
-def choose(chip: Chip) -> Choice:
-    """Of the formats that this chip is known to multiply natively. InputError where none is known."""
+def choose(chip: Chip, config: Mapping[str, Any]) -> Choice:
+    """Of the formats that this chip is known to multiply natively. InputError where none is known.
+
+    config: the source's config.json. FP8 with F32 scales keeps them where the chip multiplies FP8: made powers of two,
+    its weights would be rounded a second time.
+    """
     for number, (native, layout, reason) in enumerate(_ORDER):
         if native in chip.formats:
             missing = [name for name, *_ in _ORDER[:number] if name not in chip.formats]
             lacking = f"; {' and '.join(_state(chip, name) for name in missing)}" if missing else ""
+            if layout == "fp8-ue8m0" and _has_f32_scales(config):
+                layout, reason = "fp8-block", "it multiplies FP8 e4m3, and the source's F32 scales lose nothing"
             return Choice(layout, f"{chip.title}: {reason}{lacking}")
     raise InputError(f"{chip.name}: its number formats are not known; say which: --to FORMAT")
+
+
+def _has_f32_scales(config: Mapping[str, Any]) -> bool:
+    settings = config.get("quantization_config")
+    fp8 = isinstance(settings, dict) and settings.get("quant_method") == "fp8"
+    return fp8 and settings.get("scale_fmt") != "ue8m0"
 
 
 def _state(chip: Chip, name: str) -> str:

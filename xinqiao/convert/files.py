@@ -3,8 +3,6 @@
 import mmap
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 PART = ".part"  # how the name of a file ends that is not finished yet
@@ -55,15 +53,9 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder survive a crash."""
-    with _descriptor(folder, os.O_RDONLY | os.O_DIRECTORY) as number:
-        os.fsync(number)
-
-
-@contextmanager
-def _descriptor(path: Path, flags: int) -> Iterator[int]:
-    number = os.open(path, flags)
+    number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        yield number
+        os.fsync(number)
     finally:
         os.close(number)
 

@@ -43,7 +43,7 @@ class Distance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Converted(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One weight. exact: every value is what it was; found by comparing the stored bytes, element by element.
+    """One weight. exact: every value is what it was, by comparing stored values one by one; copied: byte for byte.
 
     source   its format before: 'bf16', 'e4m3fn 128x128 f32'
     format   a layout's name, or 'as it was'

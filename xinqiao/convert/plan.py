@@ -13,10 +13,9 @@ from xinqiao.convert.layouts.select import which
 from xinqiao.convert.reader import Grid
 from xinqiao.convert.source import Checkpoint
 from xinqiao.errors import InputError, nearest
-from xinqiao.native.codec import row_bytes
+from xinqiao.native.codec import RULES, row_bytes
 
 SHARD = 5_000_000_000  # bytes of tensors at which a new shard begins, as Hugging Face's writers do
-RULES = ("ceil", "floor", "even", "nearest")
 ITEM = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "BF16": 2, "I16": 2, "U16": 2}
 AS_IT_WAS = "as it was"
 
@@ -90,6 +89,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """InputError for a name that no layout or rule has."""
+        if self.rule not in RULES:
+            raise InputError(f"no rule '{self.rule}'{nearest(self.rule, RULES)}; there are {', '.join(RULES)}")
         for name in (self.layout, *self.special.values()):
             if name not in LAYOUTS:
                 raise InputError(f"no format '{name}'{nearest(name, LAYOUTS)}; there are {', '.join(LAYOUTS)}")

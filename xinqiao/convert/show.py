@@ -93,6 +93,9 @@ def _notes(rows: list[Converted]) -> Iterator[str]:
 
 def verification_text(found: Verification) -> str:
     """One line for each finding, or one that says what was checked."""
+    if not found.findings and found.against == "source":
+        words = "each within its format's rounding of the source; there is no manifest, so no hash was checked"
+        return f"{found.tensors} weights, {found.nbytes / 1e9:.3f} GB: {words}"
     if not found.findings:
         return f"{found.tensors} tensors, {found.nbytes / 1e9:.3f} GB: all as written, checked against {found.against}"
     lines = [tame(f"{finding.where}: {finding.what}") for finding in found.findings[:MANY]]

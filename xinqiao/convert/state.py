@@ -7,7 +7,6 @@ out/.xinqiao-convert/SHARD.part     a shard that is being written
 """
 
 import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -72,7 +71,3 @@ class State:
     def close(self) -> None:
         """Remove the work folder: the result is complete."""
         shutil.rmtree(self.folder)
-
-    def is_new(self) -> bool:
-        """Whether nothing but this work folder is in the output folder."""
-        return all(name == FOLDER for name in os.listdir(self.out))

@@ -1,8 +1,9 @@
 """Every value of a converted checkpoint against the source that it came from."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
+from typing import NamedTuple
 
 from xinqiao.convert.files import Maps
 from xinqiao.convert.kernels import Errors, kernels
@@ -20,6 +21,14 @@ SAME_DB = 0.015  # sums in another order, rounded to 0.01
 Row = tuple[str, str]  # where, what
 
 
+class Compared(NamedTuple):
+    """What is wrong, and how much was looked at: weights, and the result's bytes of them."""
+
+    rows: list[Row]
+    weights: int
+    nbytes: int
+
+
 def compare_with_source(
     folder: Path,
     before: Checkpoint,
@@ -27,25 +36,25 @@ def compare_with_source(
     pool: Executor,
     maps: Maps,
     progress: Callable[[int], None],
-) -> Iterator[Row]:
+) -> Compared:
     """What is wrong, weight by weight. Without a manifest, of any two checkpoints that share their weights' names."""
     after = open_checkpoint(folder, allow_pickle=False, scratch=None)
     if manifest is not None and identify(before) != manifest.source:
-        yield str(before.path), "is not what this checkpoint was converted from"
-        return
+        return Compared([(str(before.path), "is not what this checkpoint was converted from")], 0, 0)
     old = {weight.name: weight for weight in pair(before.entries, before.config)}
     new = {weight.name: weight for weight in pair(after.entries, after.config)}
-    for name in old.keys() ^ new.keys():
-        yield name, "is only in the source" if name in old else "is not in the source"
+    alone = {
+        name: "is only in the source" if name in old else "is not in the source" for name in old.keys() ^ new.keys()
+    }
     rows = {row.name: row for row in manifest.weights} if manifest else {}
     names = [name for name in old if name in new]
 
     def check(name: str) -> str:
         return _check(old[name], new[name], rows.get(name), maps, progress)
 
-    for name, what in zip(names, pool.map(check, names), strict=True):
-        if what:
-            yield name, what
+    wrong = [(name, what) for name, what in zip(names, pool.map(check, names), strict=True) if what]
+    nbytes = sum(new[name].codes.nbytes + (scales.nbytes if (scales := new[name].scales) else 0) for name in names)
+    return Compared([*sorted(alone.items()), *wrong], len(names), nbytes)
 
 
 def _check(old: Weight, new: Weight, row: Converted | None, maps: Maps, progress: Callable[[int], None]) -> str:

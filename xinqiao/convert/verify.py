@@ -27,7 +27,12 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """against: 'manifest', 'manifest and source' or 'source'. nbytes: of tensors that were read again."""
+    """What was checked.
+
+    against   'manifest'; 'manifest and source', where the bytes were right and the values were compared too; 'source',
+              where there is no manifest: within the rounding of their formats
+    tensors   that were read again; against a source alone, weights
+    """
 
     schema: int = 1
     kind: str = "verification"
@@ -47,15 +52,18 @@ def verify(folder: Path, source: Checkpoint | None, *, threads: int, progress: P
     with ThreadPoolExecutor(threads) as pool, Maps() as maps:
         if not (folder / NAME).exists():
             assert source is not None
-            found = [Finding(*pair) for pair in compare_with_source(folder, source, None, pool, maps, progress)]
-            return Verification(against="source", tensors=0, nbytes=0, findings=found)
+            compared = compare_with_source(folder, source, None, pool, maps, progress)
+            found = [Finding(*row) for row in compared.rows]
+            return Verification(against="source", tensors=compared.weights, nbytes=compared.nbytes, findings=found)
         manifest = read(folder)
         found = list(_against_manifest(folder, manifest, pool, maps, progress))
+        values = source is not None and not found
         if source is not None and not found:
-            found = [Finding(*pair) for pair in compare_with_source(folder, source, manifest, pool, maps, progress)]
+            compared = compare_with_source(folder, source, manifest, pool, maps, progress)
+            found = [Finding(*row) for row in compared.rows]
     parts = _parts(manifest)
     return Verification(
-        against="manifest" if source is None else "manifest and source",
+        against="manifest and source" if values else "manifest",
         tensors=len(parts),
         nbytes=sum(part.nbytes for part in parts),
         findings=found,

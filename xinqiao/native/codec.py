@@ -6,7 +6,8 @@ Decoding and encoding are those of `xinqiao.formats`, to the bit, on every proce
 
 import ctypes
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -168,7 +169,7 @@ def convert(
 
     The call lets other Python threads run. ValueError where a buffer is too short.
     """
-    with _Call(source, rows, columns) as a, _Call(target, rows, columns) as b:
+    with _held(source, rows, columns) as a, _held(target, rows, columns) as b:
         _library(at or level()).xq_codec_convert(
             a, b, rows, columns, SCALES.index(scale), RULES.index(rule or "ceil"), errors
         )
@@ -176,7 +177,7 @@ def convert(
 
 def compare(a: Matrix, b: Matrix, rows: int, columns: int, errors: Errors, *, at: str | None = None) -> None:
     """Add to `errors` what `b`'s values differ by from `a`'s. ValueError where a buffer is too short."""
-    with _Call(a, rows, columns) as first, _Call(b, rows, columns) as second:
+    with _held(a, rows, columns) as first, _held(b, rows, columns) as second:
         _library(at or level()).xq_codec_compare(first, second, rows, columns, errors)
 
 
@@ -188,40 +189,32 @@ def row_bytes(element: str, columns: int) -> int:
     return -(-columns * BITS.get(element, 8) // 8)
 
 
-class _Call:
+@contextmanager
+def _held(matrix: Matrix, rows: int, columns: int) -> Iterator[_Matrix]:
     """A matrix for the length of one call: its buffers are held, and their lengths checked."""
+    views: list[_View] = []
 
-    def __init__(self, matrix: Matrix, rows: int, columns: int) -> None:
-        self._matrix, self._rows, self._columns = matrix, rows, columns
-        self._views: list[_View] = []
-
-    def __enter__(self) -> _Matrix:
-        matrix, rows, columns = self._matrix, self._rows, self._columns
-        tight = row_bytes(matrix.element, columns)
-        stride = matrix.stride or tight
-        height, width = matrix.block
-        scales = -(-rows // (height or rows or 1)) * -(-columns // (width or columns or 1))
-        try:
-            return _Matrix(
-                self._address(matrix.codes, (rows - 1) * stride + tight if rows else 0),
-                None if matrix.scales is None else self._address(matrix.scales, 4 * scales),
-                stride,
-                ELEMENTS.index(matrix.element),
-                height,
-                width,
-            )
-        except BaseException:
-            self.__exit__()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        for view in self._views:
-            ctypes.pythonapi.PyBuffer_Release(ctypes.byref(view))
-
-    def _address(self, buffer: Buffer, needed: int) -> int:
+    def address(buffer: Buffer, needed: int) -> int:
         view = _View()
         ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(buffer), ctypes.byref(view), 0)
-        self._views.append(view)
+        views.append(view)
         if view.len < needed:
-            raise ValueError(f"{self._matrix.element}: {view.len} bytes for a buffer of {needed}")
+            raise ValueError(f"{matrix.element}: {view.len} bytes for a buffer of {needed}")
         return view.buf or 0
+
+    tight = row_bytes(matrix.element, columns)
+    stride = matrix.stride or tight
+    height, width = matrix.block
+    scales = -(-rows // (height or rows or 1)) * -(-columns // (width or columns or 1))
+    try:
+        yield _Matrix(
+            address(matrix.codes, (rows - 1) * stride + tight if rows else 0),
+            None if matrix.scales is None else address(matrix.scales, 4 * scales),
+            stride,
+            ELEMENTS.index(matrix.element),
+            height,
+            width,
+        )
+    finally:
+        for view in views:
+            ctypes.pythonapi.PyBuffer_Release(ctypes.byref(view))
