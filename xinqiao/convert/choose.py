@@ -42,8 +42,9 @@ def choose(chip: Chip, config: Mapping[str, Any]) -> Choice:
 
 def _has_f32_scales(config: Mapping[str, Any]) -> bool:
     settings = config.get("quantization_config")
-    fp8 = isinstance(settings, dict) and settings.get("quant_method") == "fp8"
-    return fp8 and settings.get("scale_fmt") != "ue8m0"
+    if not isinstance(settings, dict):
+        return False
+    return settings.get("quant_method") == "fp8" and settings.get("scale_fmt") != "ue8m0"
 
 
 def _state(chip: Chip, name: str) -> str:
