@@ -1,0 +1,41 @@
+"""Operators in PyTorch's dispatcher, as `torch.ops.xinqiao.<name>`: with shapes for `torch.compile`, `torch.export` and runs
+without values, and with gradients.
+
+A virtual chip has no implementation of its own: its device hands every operator to the processor's, and counts it as
+one.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+LIBRARY = torch.library.Library("xinqiao", "DEF")
+# A build for CUDA has real devices; any other runs virtual ones under this key, which must not be taken.
+KEYS = ("CPU", "CUDA") if torch.backends.cuda.is_built() else ("CPU",)
+
+
+def operator(
+    schema: str,
+    run: Callable[..., Any],
+    shapes: Callable[..., Any],
+    *,
+    keep: Callable[..., None] | None = None,
+    backward: Callable[..., Any] | None = None,
+) -> Callable[..., Any]:
+    """Define `schema` and return the operator.
+
+    run       computes it; picks the back end
+    shapes    the same call with tensors that have no values: empty tensors of the results' shapes
+    keep      (ctx, inputs, output): saves for `backward` what it needs
+    backward  (ctx, *gradients of the outputs) -> the inputs' gradients
+    """
+    name = schema.partition("(")[0]
+    LIBRARY.define(schema, tags=(torch.Tag.needs_exact_strides, torch.Tag.pt2_compliant_tag))
+    for key in KEYS:
+        LIBRARY.impl(name, run, key)
+    torch.library.register_fake(f"xinqiao::{name}", shapes, lib=LIBRARY)
+    if backward:
+        torch.library.register_autograd(f"xinqiao::{name}", backward, setup_context=keep, lib=LIBRARY)
+    found: Callable[..., Any] = getattr(torch.ops.xinqiao, name).default
+    return found
