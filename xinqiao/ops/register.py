@@ -1,5 +1,6 @@
-"""Operators in PyTorch's dispatcher, as `torch.ops.xinqiao.<name>`: with shapes for `torch.compile`, `torch.export` and runs
-without values, and with gradients.
+"""Operators in PyTorch's dispatcher, as `torch.ops.xinqiao.<name>`.
+
+They have shapes, for `torch.compile`, `torch.export` and runs without values, and gradients.
 
 A virtual chip has no implementation of its own: its device hands every operator to the processor's, and counts it as
 one.

@@ -1,7 +1,7 @@
 """Arithmetic with one result everywhere, for what chooses blocks, tokens and experts.
 
-A choice is made by comparing scores, and scores that are computed in another order differ in the last bit. So the order is
-stated here, in IEEE single precision, and every back end keeps to it: the choices are the same, bit for bit. The
+A choice is made by comparing scores, and scores that are computed in another order differ in the last bit. So the order
+is stated here, in IEEE single precision, and every back end keeps to it: the choices are the same, bit for bit. The
 kernels' version is `xinqiao/native/vector.h`.
 """
 
@@ -53,7 +53,7 @@ def exp(x: Tensor) -> Tensor:
 
 
 def total(x: Tensor) -> Tensor:
-    """Sum over the last dimension: element i into lane i mod 16, from first to last; then lanes i and i + 8, 4, 2, 1."""
+    """Sum over the last dimension: element i into lane i mod 16, in order; then lanes i and i + 8, 4, 2, 1."""
     padded = torch.nn.functional.pad(x, (0, -x.shape[-1] % LANES)).unflatten(-1, (-1, LANES))
     lanes = torch.zeros_like(padded[..., 0, :]) if padded.shape[-2] else x.new_zeros(*x.shape[:-1], LANES)
     for i in range(padded.shape[-2]):
