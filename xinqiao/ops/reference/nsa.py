@@ -140,7 +140,7 @@ def _highest(scores: Tensor, start: int, rule: Choosing) -> Tensor:
     block = torch.arange(blocks)
     forced = (block < rule.initial) | (block > own - rule.local)
     ranked = torch.where(forced, torch.inf, scores).masked_fill(block > own, -1.0)
-    order = ranked.argsort(-1, descending=True, stable=True)[..., : rule.blocks]
+    order = ranked.sort(dim=-1, descending=True, stable=True).indices[..., : rule.blocks]
     taken = order.masked_fill(ranked.gather(-1, order) < 0, blocks).sort(-1).values
     found = torch.full((groups, rows, rule.blocks), -1, dtype=torch.int32)
     found[..., : taken.shape[-1]] = torch.where(taken == blocks, -1, taken).int()
