@@ -105,8 +105,8 @@ def attend(
 ) -> tuple[Tensor, Tensor]:
     """out [rows, heads, d_v] in q's dtype and the logarithm of each softmax's denominator, fp32 [rows, heads].
 
-    table  int32 [sequences, pages]: k and v are then pages, [pages, tokens of a page, kv_heads, d], fp32 or bf16, a page a
-           multiple of 64 tokens and d one of 16
+    table  int32 [sequences, pages]: k and v are then pages [pages, tokens of a page, kv_heads, d], fp32 or bf16; a page
+           is a multiple of 64 tokens and d one of 16
     at     a level of `xinqiao.native.processor` other than the best
     """
     tensors = _Tensors(q, k, v, sequences, scale, table)
