@@ -79,6 +79,16 @@ class Blocks {
         return found;
     }
 
+    // A block that is asked for soon: its lines are fetched while another is computed.
+    void prefetch(int64_t b) const {
+        if (packed.empty() || cache.half) return;
+        const auto fetch = [](const void *at, int64_t bytes) {
+            for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const char *>(at) + i, 0, 2);
+        };
+        fetch(packed.data() + b * TILE * cache.k_size, TILE * cache.k_size * 4);
+        for (int64_t r = 0; r < rows(b); r++) fetch(row_at(cache, cache.v, cache.v_size, s, sequence, group, b * TILE + r), cache.v_size * 4);
+    }
+
   private:
     int64_t rows(int64_t b) const { return std::min<int64_t>(TILE, s.keys - b * TILE); }
     void turn(int64_t b, float *to, float *room) const {
