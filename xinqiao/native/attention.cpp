@@ -128,7 +128,7 @@ void xq_attend(const Call *call, float *out, float *lse) {
             std::fill_n(sum, rows * size.v, 0.0f);
             Running run;
             visit(*call, nullptr, part, query, queries, size.each, [&](int64_t b, const Seen &seen) {
-                step(rows, q, size, part.blocks->at(b, room.data()), seen, run, score, sum);
+                step(rows, q, size, part.blocks->keys(b, room.data()), part.blocks->values(b, room.data() + 2 * TILE * size.k), seen, run, score, sum);
             });
             for (int64_t r = 0; r < rows; r++) {
                 const int64_t row = (part.s.q + query + r / size.each) * call->heads + part.group * size.each + r % size.each;
@@ -174,8 +174,8 @@ void xq_attend_backward(const Call *call, const Choosing *rule, const float *gra
             const Blocks &values = *value_parts[size_t(&part - all_parts.data())].blocks;
             visit(*call, rule, part, query, queries, size.each, [&](int64_t b, const Seen &seen) {
                 const int64_t first = (part.s.k + b * TILE) * cache.kv_heads + part.group;
-                step_back(rows, {q, up, denominator, inner, sum}, size, part.blocks->at(b, room.data()), static_cast<const float *>(cache.k) + first * size.k, k_row,
-                          values.at(b, room.data()).keys, seen, own_dk + first * size.k, own_dv + first * size.v, k_row, v_row, slopes);
+                step_back(rows, {q, up, denominator, inner, sum}, size, part.blocks->keys(b, room.data()), {static_cast<const float *>(cache.k) + first * size.k, k_row},
+                          values.keys(b, room.data()), seen, own_dk + first * size.k, own_dv + first * size.v, k_row, v_row, slopes);
             });
             for (int64_t r = 0; r < rows; r++) std::copy_n(sum + r * size.k, size.k, dq + row_of(r) * size.k);
         };
@@ -203,13 +203,13 @@ void xq_nsa_compressed(const Call *call, const Choosing *rule, float *out, float
             const int64_t seen = ended(*rule, part.s.start + query, part.s.keys), blocks = (seen + TILE - 1) / TILE;
             std::fill_n(sum, size.each * size.v, 0.0f);
             float part_of[MOST_ROWS];
-            for (int64_t b = 0; b < blocks; b++) products(size.each, call->q + row * size.k, size, part.blocks->at(b, room.data()), 0, std::min<int64_t>(TILE, seen - b * TILE), score + b * size.each * TILE);
+            for (int64_t b = 0; b < blocks; b++) products(size.each, call->q + row * size.k, size, part.blocks->keys(b, room.data()), 0, std::min<int64_t>(TILE, seen - b * TILE), score + b * size.each * TILE);
             softmax(size.each, size.scale, seen, score, part_of, lse + row);
             for (int64_t b = 0; b < blocks; b++) {
                 float *at = score + b * size.each * TILE;
                 shares(size.each, part_of, at, share + b * TILE);
-                const Block block = part.blocks->at(b, room.data());
-                product<true>(size.each, size.v, std::min<int64_t>(TILE, seen - b * TILE), {at, TILE, 1}, block.values.at, block.values.row, sum, size.v);
+                const Rows values = part.blocks->values(b, room.data() + 2 * TILE * size.k);
+                product<true>(size.each, size.v, std::min<int64_t>(TILE, seen - b * TILE), {at, TILE, 1}, values.at, values.row, sum, size.v);
             }
             for (int64_t h = 0; h < size.each; h++) give(*call, row + h, sum + h * size.v, size.v, 1.0f, out);
             std::fill_n(share - margin(*rule), margin(*rule), 0.0f);

@@ -64,7 +64,7 @@ def nsa_attention(
     weights = gates.expand(-1, -1, q.shape[2], 3).flatten(0, 1)
     branches = [t.flatten(0, 1) for branch in (compressed, selected, window) for t in branch]
     if not (torch.is_grad_enabled() and any(t.requires_grad for t in (flat, weights, *branches))):
-        out: Tensor = nsa_forward(flat, branches, weights, fewer, rows, sizes, rule.importance, tokens, scale)
+        out: Tensor = nsa_forward(flat, branches, weights, [fewer, rows], sizes, rule.importance, tokens, scale, [])
         return out.view(*q.shape[:2], *out.shape[1:])
     ck, cv, k, v, wk, wv = branches
     one, _, choice = nsa_compressed(flat, ck, cv, fewer, sizes, rule.importance, scale, None)
@@ -268,15 +268,15 @@ def _run_forward(
     q: Tensor,
     branches: Sequence[Tensor],
     gates: Tensor,
-    fewer: Tensor,
-    rows: Tensor,
+    sequences: Sequence[Tensor],
     rule: Sequence[int],
     importance: str,
     tokens: int,
     scale: float,
+    tables: Sequence[Tensor],
 ) -> Tensor:
     run = backend.kernel("nsa", "forward", q.device, q.dtype)
-    found: Tensor = run(q, branches, gates, (fewer, rows), _rule(rule, importance), tokens, scale)
+    found: Tensor = run(q, branches, gates, sequences, _rule(rule, importance), tokens, scale, tables)
     return found
 
 
@@ -285,8 +285,8 @@ def _shapes_forward(q: Tensor, branches: Sequence[Tensor], *_: object) -> Tensor
 
 
 nsa_forward = operator(
-    "nsa_forward(Tensor q, Tensor[] branches, Tensor gates, Tensor fewer, Tensor rows, int[] rule, str importance, "
-    "int tokens, float scale) -> Tensor",
+    "nsa_forward(Tensor q, Tensor[] branches, Tensor gates, Tensor[] sequences, int[] rule, str importance, "
+    "int tokens, float scale, Tensor[] tables) -> Tensor",
     _run_forward,
     _shapes_forward,
 )

@@ -180,17 +180,19 @@ def forward(
     q: Tensor,
     branches: Sequence[Tensor],
     gates: Tensor,
-    sequences: tuple[Tensor, Tensor],
+    sequences: Sequence[Tensor],
     rule: Choosing,
     tokens: int,
     scale: float,
+    tables: Sequence[Tensor] = (),
 ) -> Tensor:
     """The three branches, summed as they are computed; branches: keys and values, compressed, selected and window."""
     ck, cv, k, v, wk, wv = branches
     weights, total = gates.float().contiguous(), q.new_zeros(*q.shape[:2], _padded(v.shape[-1]), dtype=torch.float32)
     choice = torch.empty(q.shape[0], k.shape[-2], rule.blocks, dtype=torch.int32)
-    one = _Tensors(q, ck, cv, sequences[0], scale, None)
-    two, three = (_Tensors(one.q, *kv, sequences[1], scale, None) for kv in ((k, v), (wk, wv)))
+    fewer, all_rows = tables or (None, None)
+    one = _Tensors(q, ck, cv, sequences[0], scale, fewer)
+    two, three = (_Tensors(one.q, *kv, sequences[1], scale, all_rows) for kv in ((k, v), (wk, wv)))
     two.seeing(Keys(block=rule.block), choice)
     three.seeing(Keys(window=tokens), None)
     for i, tensors in enumerate((one, two, three)):

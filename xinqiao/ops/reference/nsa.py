@@ -73,19 +73,22 @@ def forward(
     q: Tensor,
     branches: Sequence[Tensor],
     gates: Tensor,
-    sequences: tuple[Tensor, Tensor],
+    sequences: Sequence[Tensor],
     rule: Choosing,
     tokens: int,
     scale: float,
+    tables: Sequence[Tensor] = (),
 ) -> Tensor:
     """The three branches, each times its column of gates [rows, heads, 3], summed.
 
-    branches: keys and values, compressed, selected and window. sequences: those of compressed keys, and of tokens.
+    branches: keys and values, compressed, selected and window. sequences, tables: those of compressed keys, then those
+    of tokens.
     """
     ck, cv, k, v, wk, wv = branches
-    one, _, choice = compressed(q, ck, cv, sequences[0], rule, scale)
-    two, _ = attend(q, k, v, sequences[1], Keys(block=rule.block), choice, scale)
-    three, _ = attend(q, wk, wv, sequences[1], Keys(window=tokens), None, scale)
+    fewer, all_rows = tables or (None, None)
+    one, _, choice = compressed(q, ck, cv, sequences[0], rule, scale, fewer)
+    two, _ = attend(q, k, v, sequences[1], Keys(block=rule.block), choice, scale, all_rows)
+    three, _ = attend(q, wk, wv, sequences[1], Keys(window=tokens), None, scale, all_rows)
     work = torch.promote_types(q.dtype, torch.float32)
     return (gates.to(work)[..., None] * torch.stack((one, two, three), -2)).sum(-2).to(q.dtype)
 
