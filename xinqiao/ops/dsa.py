@@ -198,15 +198,14 @@ def _backward_shapes(d_out: Tensor, d_lse: Tensor, q: Tensor, latent: Tensor, *r
     return torch.empty_like(q), torch.empty_like(latent)
 
 
-def _keep(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: tuple) -> None:  # type: ignore[type-arg]
+def _keep(ctx: register.Context, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     q, latent, choice, table, start, _, scale = inputs
     ctx.save_for_backward(q, latent, choice, table, start, *output)
-    ctx.scale = scale  # type: ignore[attr-defined]
+    ctx.options = (scale,)
 
 
-def _gradients(ctx: torch.autograd.function.FunctionCtx, d_out: Tensor, d_lse: Tensor) -> tuple[Tensor | None, ...]:
-    saved = ctx.saved_tensors  # type: ignore[attr-defined]
-    d_q, d_latent = _backward(d_out, d_lse, *saved, ctx.scale)  # type: ignore[attr-defined]
+def _gradients(ctx: register.Context, d_out: Tensor, d_lse: Tensor) -> tuple[Tensor | None, ...]:
+    d_q, d_latent = _backward(d_out, d_lse, *ctx.saved_tensors, *ctx.options)
     return d_q, d_latent, None, None, None, None, None
 
 
