@@ -2,6 +2,7 @@
 #pragma once
 #include "codec_elements.h"
 #include "moe_multiply.h"
+#include <vector>
 
 namespace xq::moe {
 
@@ -48,26 +49,79 @@ inline const Table *tables() {
     return made.data();
 }
 
-inline void spell(const Table &table, const uint8_t *codes, int64_t count, uint16_t *to) { // to: whole vectors of 64
-    const __m512i low0 = _mm512_loadu_si512(table.low), low1 = _mm512_loadu_si512(table.low + 64);
-    const __m512i high0 = _mm512_loadu_si512(table.high), high1 = _mm512_loadu_si512(table.high + 64);
-    const __m512i sign = _mm512_set1_epi8(int8_t(0x80)), order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
-    for (int64_t i = 0; i < count; i += 64) {
-        const __mmask64 some = count - i >= 64 ? ~0ull : (1ull << (count - i)) - 1;
-        const __m512i code = _mm512_permutexvar_epi64(order, _mm512_maskz_loadu_epi8(some, codes + i));
+// Sixty-four codes as bfloat16: eight of each quarter of a vector are in `first`, the other eight in `second`. Tokens that meet
+// them lie in that order too: see `ready`.
+class Speller {
+    const __m512i low0, low1, high0, high1, sign = _mm512_set1_epi8(int8_t(0x80));
+
+  public:
+    explicit Speller(const Table &t)
+        : low0(_mm512_loadu_si512(t.low)), low1(_mm512_loadu_si512(t.low + 64)), high0(_mm512_loadu_si512(t.high)),
+          high1(_mm512_loadu_si512(t.high + 64)) {}
+    struct Pair {
+        __m512i first, second;
+    };
+    Pair operator()(__m512i code) const {
         const __m512i low = _mm512_permutex2var_epi8(low0, code, low1);
         const __m512i high = _mm512_ternarylogic_epi32(_mm512_permutex2var_epi8(high0, code, high1), code, sign, 0xf8);
-        _mm512_storeu_si512(to + i, _mm512_unpacklo_epi8(low, high));
-        if (count - i > 32) _mm512_storeu_si512(to + i + 32, _mm512_unpackhi_epi8(low, high));
+        return {_mm512_unpacklo_epi8(low, high), _mm512_unpackhi_epi8(low, high)};
     }
+};
+inline __m512i up_to_64(const uint8_t *codes, int64_t count) { // then zeros
+    return count >= 64 ? _mm512_loadu_si512(codes) : _mm512_maskz_loadu_epi8((1ull << count) - 1, codes);
+}
+
+// A row of e4m3 times tokens, without a place in memory between: sums of a block, times its scale, are added up.
+template <int tokens> inline void add_blocks(const Weights &w, int64_t expert, int64_t r, int64_t depth, const uint16_t *x, __m512 (&sum)[tokens]) {
+    const Speller speller(tables()[127]);
+    const uint8_t *codes = w.row(expert, r);
+    int64_t place = w.scale(expert, r);
+    __m512 part[tokens];
+    const auto step = [&](__m512i some, int64_t k) {
+        if constexpr (tokens > 4) soon(codes + k);
+        const Speller::Pair pair = speller(some);
+        for (int t = 0; t < tokens; t++) {
+            part[t] = Bf16::step(part[t], Bf16::Operand(pair.first), Bf16::load(x + t * depth + k));
+            part[t] = Bf16::step(part[t], Bf16::Operand(pair.second), Bf16::load(x + t * depth + k + 32));
+        }
+    };
+    for (int64_t first = 0; first < w.k; first += w.block_columns, place++) {
+        const int64_t end = std::min(w.k, first + w.block_columns);
+        for (auto &p : part) p = _mm512_setzero_ps();
+        int64_t k = first;
+        for (; k + 64 <= end; k += 64) step(_mm512_loadu_si512(codes + k), k);
+        if (k < end) step(up_to_64(codes + k, end - k), k);
+        const __m512 factor = _mm512_set1_ps(w.factor(place));
+        for (int t = 0; t < tokens; t++) sum[t] = _mm512_fmadd_ps(part[t], factor, sum[t]);
+    }
+}
+
+// As `Speller` orders them. to: whole vectors of 64.
+inline void spell(const Weights &w, int64_t expert, int64_t r, uint16_t *to) {
+    const uint8_t *codes = w.row(expert, r), *scale = w.scales + w.scale(expert, r);
+    if (w.block_columns % 64 == 0)
+        for (int64_t first = 0; first < w.k; first += w.block_columns) {
+            const Speller speller(tables()[*scale++]);
+            for (int64_t k = first; k < std::min(w.k, first + w.block_columns); k += 64) {
+                const Speller::Pair pair = speller(up_to_64(codes + k, w.k - k));
+                _mm512_storeu_si512(to + k, pair.first);
+                _mm512_storeu_si512(to + k + 32, pair.second);
+            }
+        }
+    else
+        for (int64_t k = 0; k < w.k; k += 64) { // two halves may be of two blocks
+            const __m512i some = up_to_64(codes + k, w.k - k);
+            const int64_t last = std::min(k + 32, w.k - 1);
+            const Speller::Pair a = Speller(tables()[scale[k / w.block_columns]])(some), b = Speller(tables()[scale[last / w.block_columns]])(some);
+            _mm512_storeu_si512(to + k, _mm512_mask_mov_epi32(a.first, 0xff00, b.first));
+            _mm512_storeu_si512(to + k + 32, _mm512_mask_mov_epi32(a.second, 0xff00, b.second));
+        }
 }
 
 inline void fill(const Weights &w, int64_t expert, int64_t r, uint16_t *to, Bf16) {
     const uint8_t *codes = w.row(expert, r);
     if (w.kind == Kind::bf16) return void(std::memcpy(to, codes, size_t(w.k) * 2));
-    const int64_t place = w.scale(expert, r);
-    for (int64_t k = 0; k < w.k; k += w.block_columns)
-        spell(tables()[w.scales[place + k / w.block_columns]], codes + k, std::min(w.block_columns, w.k - k), to + k);
+    spell(w, expert, r, to);
 }
 
 #endif
@@ -92,22 +146,66 @@ inline void fill(const Weights &w, int64_t expert, int64_t r, int16_t *to, Int16
     for (int64_t k = 0; k < w.k; k++) to[k] = int8_t(codes[k]);
 }
 
+#if defined(__AVX512BW__)
+
+template <int tokens> inline void add_bytes(const Weights &w, int64_t expert, int64_t r, int64_t depth, const int16_t *x, __m512i (&sum)[tokens]) {
+    const uint8_t *codes = w.row(expert, r);
+    for (int64_t k = 0; k < w.k; k += 32) {
+        soon(codes + k);
+        const __m256i some = w.k - k >= 32 ? _mm256_loadu_si256(reinterpret_cast<const __m256i *>(codes + k))
+                                           : _mm256_maskz_loadu_epi8((1u << (w.k - k)) - 1, codes + k);
+        for (int t = 0; t < tokens; t++) sum[t] = Int16::step(sum[t], _mm512_cvtepi8_epi16(some), Int16::load(x + t * depth + k));
+    }
+}
+
+#endif
+
 template <class D> constexpr Kind NATIVE = std::is_same_v<typename D::Element, float> ? Kind::f32 : Kind::bf16;
 
-// Rows of an expert from `first` up to, not including, `end`, and zeros below them; in `space` unless they can be used as they lie.
-template <class D>
-inline Rows<D> rows(const Weights &w, int64_t expert, int64_t first, int64_t end, int64_t depth, std::vector<typename D::Element> &space) {
+// Rows of an expert from `first` up to, not including, `end`, at most sixteen, and zeros below them.
+template <class D> class Strip {
     using Element = typename D::Element;
-    if (!std::is_same_v<D, Int16> && w.kind == NATIVE<D> && depth == w.k && end - first >= STRIP)
-        return {reinterpret_cast<const Element *>(w.row(expert, first)), depth, STRIP * depth * int64_t(sizeof(Element))};
-    space.resize(size_t(STRIP * depth) + 64);
-    for (int64_t r = 0; r < STRIP; r++) {
-        Element *to = space.data() + r * depth;
+    const Weights &w;
+    const int64_t expert, first, end, depth;
+    const Element *direct = nullptr;
+    Buffer<Element> &space;
+
+    Element *made(int64_t r, Element *to) const {
         const bool inside = first + r < end;
+        std::fill(to + (inside ? w.k : 0), to + depth, Element(0));
         if (inside) fill(w, expert, first + r, to, D());
-        std::memset(to + (inside ? w.k : 0), 0, size_t(depth - (inside ? w.k : 0)) * sizeof(Element));
+        return to;
     }
-    return {space.data(), depth, 0};
-}
+
+  public:
+    Strip(const Weights &weights, int64_t e, int64_t from, int64_t to, int64_t depth_, Buffer<Element> &scratch)
+        : w(weights), expert(e), first(from), end(to), depth(depth_), space(scratch) {
+        if (!std::is_same_v<D, Int16> && w.kind == NATIVE<D> && depth == w.k && end - first >= STRIP)
+            direct = reinterpret_cast<const Element *>(w.row(expert, first));
+    }
+    // Products of row r with tokens x, `depth` apart.
+    template <int tokens> void add(int64_t r, const Element *x, typename D::Sum (&sum)[tokens]) const {
+        if (first + r >= end) return;
+#if defined(__AVX512BF16__) && defined(__AVX512VBMI__)
+        if constexpr (std::is_same_v<D, Bf16>)
+            if (w.kind == Kind::e4m3 && w.block_columns % 64 == 0) return add_blocks(w, expert, first + r, depth, x, sum);
+#endif
+#if defined(__AVX512BW__)
+        if constexpr (std::is_same_v<D, Int16>) return add_bytes(w, expert, first + r, depth, x, sum);
+#endif
+        const Element *at = direct ? direct + r * depth : made(r, space.at_least(depth));
+        for (int64_t k = 0; k < depth; k += STEP<D>) {
+            if (direct) soon(at + k);
+            const typename D::Operand some = D::load(at + k);
+            for (int t = 0; t < tokens; t++) sum[t] = D::step(sum[t], some, D::load(x + t * depth + k));
+        }
+    }
+    Rows<D> rows() const {
+        if (direct) return direct;
+        Element *all = space.at_least(STRIP * depth);
+        for (int64_t r = 0; r < STRIP; r++) made(r, all + r * depth);
+        return all;
+    }
+};
 
 } // namespace xq::moe
