@@ -1,9 +1,5 @@
 // Sums of products by vectors of sixteen 32-bit words: one float, two bfloat16 or two int16 in each.
 #pragma once
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wuninitialized" // of GCC 12's own header (its bug 105593)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
 #include "vector.h"
 
 namespace xq::moe {

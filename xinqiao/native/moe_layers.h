@@ -20,13 +20,6 @@ inline void ready(const uint16_t *x, int64_t k, int64_t depth, uint16_t *to, flo
     std::memcpy(to, x, size_t(k) * sizeof(uint16_t));
     std::fill(to + k, to + depth, uint16_t(0));
 }
-inline void order_of_speller(uint16_t *x, int64_t depth) { // of 64: the even groups of eight, then the odd ones
-    for (int64_t i = 0; i < depth; i += 64) {
-        uint16_t found[64];
-        for (int j = 0; j < 8; j++) std::memcpy(found + (j % 2 * 4 + j / 2) * 8, x + i + j * 8, 16);
-        std::memcpy(x + i, found, sizeof found);
-    }
-}
 template <class T> inline void ready(const T *x, int64_t k, int64_t depth, int16_t *to, float &factor) {
     float top = 0;
     bool lost = false;
@@ -60,12 +53,11 @@ void product(Sorted<T> x, const Weights &w, int64_t apart, int32_t threads, Fini
     const int64_t depth = padded<D>(w.k), count = x.ends[x.experts - 1];
     const int64_t half = apart == STRIP ? w.n : apart, each = apart == STRIP ? PAIR : STRIP, strips = (half + each - 1) / each;
     constexpr bool whole = std::is_same_v<D, Int16>;
-    const bool spelled = std::is_same_v<Element, uint16_t> && w.kind == Kind::e4m3;
+    const bool spelled = w.kind == Kind::e4m3; // and, as bf16, in another order
     const bool as_is = std::is_same_v<Element, T> && !x.source && depth == w.k && !spelled;
-    Buffer<Element> space;
-    Buffer<float> space_factors;
-    Element *made = space.at_least(as_is ? 0 : count * depth);
-    float *factors = space_factors.at_least(whole ? count : 1);
+    Room space, space_factors;
+    Element *made = space.need<Element>(as_is ? 0 : count * depth);
+    float *factors = space_factors.need<float>(whole ? count : 1);
     const Element *tokens = as_is ? reinterpret_cast<const Element *>(x.from) : made;
     std::vector<int64_t> busy;
     for (int64_t e = 0; e < x.experts; e++)
@@ -77,11 +69,13 @@ void product(Sorted<T> x, const Weights &w, int64_t apart, int32_t threads, Fini
 #pragma omp for
             for (int64_t i = 0; i < count; i++) {
                 ready(x.from + (x.source ? x.source[i] : i) * w.k, w.k, depth, made + i * depth, factors[whole ? i : 0]);
-                if constexpr (std::is_same_v<Element, uint16_t>)
-                    if (spelled) order_of_speller(made + i * depth, depth);
+#if defined(XQ_BF16_STEPS)
+                if constexpr (std::is_same_v<D, Bf16>)
+                    for (int64_t k = 0; spelled && k < depth; k += xq::STEP) E4m3ByBf16::arrange(made + i * depth + k, made + i * depth + k);
+#endif
             }
         }
-        Buffer<Element> space_a, space_b;
+        Room space_a, space_b;
 #pragma omp for schedule(dynamic)
         for (int64_t item = 0; item < items; item++) {
             const int64_t e = busy[size_t(item / strips)], first = item % strips * each, begin = x.begin(e);
@@ -175,8 +169,8 @@ template <class T> void combine(const Layer &l, const Order &order, const T *eac
 template <class T> void experts(const Layer &l, int32_t threads) {
     const Order order(l);
     const int64_t inner = l.down->k, hidden = l.down->n, count = int64_t(order.source.size()), experts = l.gate_up->experts;
-    Buffer<T> space_between, space_each;
-    T *between = space_between.at_least(count * inner), *each = space_each.at_least(count * hidden);
+    Room space_between, space_each;
+    T *between = space_between.need<T>(count * inner), *each = space_each.need<T>(count * hidden);
     suited<T>(*l.gate_up, [&](auto dot) {
         const Sorted<T> x{static_cast<const T *>(l.x), order.source.data(), order.ends.data(), experts};
         product<decltype(dot)>(x, *l.gate_up, inner, threads, [&](int64_t, int64_t i, int64_t first, float *values) {

@@ -4,9 +4,8 @@
 // strips are turned, so that a vector holds one column of sixteen rows, and tokens' elements are repeated against it.
 // Which of the two an expert takes depends on how many tokens it has, and on nothing else.
 #pragma once
+#include "linear_common.h"
 #include "moe_dot.h"
-#include <memory>
-#include <new>
 
 namespace xq::moe {
 
@@ -25,24 +24,6 @@ constexpr int FEW = 8; // up to so many tokens, rows are taken as they lie
 
 // Weights are read once: what is needed soon is asked for, into the second cache.
 inline void soon(const void *p) { __builtin_prefetch(static_cast<const char *>(p) + 16384, 0, 2); }
-
-// Elements that begin at a cache line, not initialised.
-template <class T> class Buffer {
-    struct Free {
-        void operator()(T *p) const { ::operator delete(p, std::align_val_t(64)); }
-    };
-    std::unique_ptr<T, Free> owned;
-    int64_t size = 0;
-
-  public:
-    T *at_least(int64_t count) { // forgets what it held where that was less
-        if (count > size || !owned) {
-            owned.reset(static_cast<T *>(::operator new(size_t(count + 64) * sizeof(T), std::align_val_t(64))));
-            size = count;
-        }
-        return owned.get();
-    }
-};
 
 // Sixteen rows of elements, `depth` apart.
 template <class D> using Rows = const typename D::Element *;
@@ -143,8 +124,8 @@ inline void multiply(const Weight &a, const Weight &b, const typename D::Element
     case 7: return few.template operator()<7>();
     case FEW: return few.template operator()<FEW>();
     }
-    static thread_local Buffer<uint32_t> space;
-    uint32_t *panel = space.at_least(depth / WORD<D> * PAIR);
+    static thread_local Room space;
+    uint32_t *panel = space.need<uint32_t>(depth / WORD<D> * PAIR);
     turn<D>(a.rows(), depth, panel);
     turn<D>(b.rows(), depth, panel + STRIP);
     tiles<D, MOST>(panel, x, 0, count, depth, done);

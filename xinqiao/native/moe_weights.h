@@ -1,6 +1,6 @@
 // The weights of all experts, and sixteen rows of one of them as a kernel takes them.
 #pragma once
-#include "codec_elements.h"
+#include "linear_steps.h"
 #include "moe_multiply.h"
 #include <vector>
 
@@ -8,6 +8,14 @@ namespace xq::moe {
 
 enum class Kind : int32_t { f32, bf16, e4m3, int8 };
 enum class Scaling : int32_t { none, f32, e8m0 }; // of e4m3: a block's; int8's rows have theirs elsewhere
+
+struct Powers { // of two, by their UE8M0 codes
+    float at[256];
+    constexpr Powers() : at() {
+        for (uint32_t code = 0; code < 256; code++) at[code] = codec::E8M0::value(code);
+    }
+};
+inline constexpr Powers POWERS;
 
 struct Weights { // as in cpu/moe.py
     const uint8_t *codes; // [experts, n, k]
@@ -23,66 +31,29 @@ struct Weights { // as in cpu/moe.py
         return (expert * down + r / block_rows) * across;
     }
     float factor(int64_t place) const {
-        if (scaling == Scaling::e8m0) return codec::E8M0::value(scales[place]);
-        return scaling == Scaling::f32 ? codec::load<float>(scales, place) : 1.0f;
+        return scaling == Scaling::e8m0 ? POWERS.at[scales[place]] : codec::load<float>(scales, place);
     }
     float row_factor(int64_t expert, int64_t r) const { return codec::load<float>(scales, expert * n + r); } // of int8
 };
 
-#if defined(__AVX512BF16__) && defined(__AVX512VBMI__)
+#if defined(XQ_BF16_STEPS)
 
-// The bfloat16 of each of 128 magnitudes times each power of two, as a low and a high byte. Exact: e4m3 has four bits. Below
-// 2^-126 the products of `vdpbf16ps` are zero.
-struct Table {
-    uint8_t low[128], high[128];
-};
-inline const Table *tables() {
-    static const std::vector<Table> made = [] {
-        std::vector<Table> all(256);
-        for (uint32_t scale = 0; scale < 256; scale++)
-            for (uint32_t code = 0; code < 128; code++) {
-                const uint32_t value = codec::BF16::code(codec::E4M3FN::value(code) * codec::E8M0::value(scale));
-                all[scale].low[code] = uint8_t(value), all[scale].high[code] = uint8_t(value >> 8);
-            }
-        return all;
-    }();
-    return made.data();
-}
-
-// Sixty-four codes as bfloat16: eight of each quarter of a vector are in `first`, the other eight in `second`. Tokens that meet
-// them lie in that order too: see `ready`.
-class Speller {
-    const __m512i low0, low1, high0, high1, sign = _mm512_set1_epi8(int8_t(0x80));
-
-  public:
-    explicit Speller(const Table &t)
-        : low0(_mm512_loadu_si512(t.low)), low1(_mm512_loadu_si512(t.low + 64)), high0(_mm512_loadu_si512(t.high)),
-          high1(_mm512_loadu_si512(t.high + 64)) {}
-    struct Pair {
-        __m512i first, second;
-    };
-    Pair operator()(__m512i code) const {
-        const __m512i low = _mm512_permutex2var_epi8(low0, code, low1);
-        const __m512i high = _mm512_ternarylogic_epi32(_mm512_permutex2var_epi8(high0, code, high1), code, sign, 0xf8);
-        return {_mm512_unpacklo_epi8(low, high), _mm512_unpackhi_epi8(low, high)};
-    }
-};
 inline __m512i up_to_64(const uint8_t *codes, int64_t count) { // then zeros
     return count >= 64 ? _mm512_loadu_si512(codes) : _mm512_maskz_loadu_epi8((1ull << count) - 1, codes);
 }
 
 // A row of e4m3 times tokens, without a place in memory between: sums of a block, times its scale, are added up.
 template <int tokens> inline void add_blocks(const Weights &w, int64_t expert, int64_t r, int64_t depth, const uint16_t *x, __m512 (&sum)[tokens]) {
-    const Speller speller(tables()[127]);
+    const E4m3Decoder decode;
     const uint8_t *codes = w.row(expert, r);
     int64_t place = w.scale(expert, r);
     __m512 part[tokens];
     const auto step = [&](__m512i some, int64_t k) {
         if constexpr (tokens > 4) soon(codes + k);
-        const Speller::Pair pair = speller(some);
+        const Bf16Pair pair = decode(some);
         for (int t = 0; t < tokens; t++) {
-            part[t] = Bf16::step(part[t], Bf16::Operand(pair.first), Bf16::load(x + t * depth + k));
-            part[t] = Bf16::step(part[t], Bf16::Operand(pair.second), Bf16::load(x + t * depth + k + 32));
+            part[t] = Bf16::step(part[t], Bf16::Operand(pair.a), Bf16::load(x + t * depth + k));
+            part[t] = Bf16::step(part[t], Bf16::Operand(pair.b), Bf16::load(x + t * depth + k + 32));
         }
     };
     for (int64_t first = 0; first < w.k; first += w.block_columns, place++) {
@@ -96,25 +67,36 @@ template <int tokens> inline void add_blocks(const Weights &w, int64_t expert, i
     }
 }
 
-// As `Speller` orders them. to: whole vectors of 64.
+// Tables of e4m3 times each UE8M0 scale. Exact: e4m3 has four bits, and below 2^-126 the products of `vdpbf16ps` are zero.
+inline const E4m3Tables *tables() {
+    static const std::vector<E4m3Tables> made = [] {
+        std::vector<E4m3Tables> all;
+        for (uint32_t scale = 0; scale < 256; scale++) all.emplace_back(codec::E8M0::value(scale));
+        return all;
+    }();
+    return made.data();
+}
+
+// A row as bf16, in the order of `E4m3Decoder`. to: whole vectors of 64.
 inline void spell(const Weights &w, int64_t expert, int64_t r, uint16_t *to) {
     const uint8_t *codes = w.row(expert, r), *scale = w.scales + w.scale(expert, r);
+    const E4m3Tables *all = tables();
     if (w.block_columns % 64 == 0)
         for (int64_t first = 0; first < w.k; first += w.block_columns) {
-            const Speller speller(tables()[*scale++]);
+            const E4m3Decoder decode(all[*scale++]);
             for (int64_t k = first; k < std::min(w.k, first + w.block_columns); k += 64) {
-                const Speller::Pair pair = speller(up_to_64(codes + k, w.k - k));
-                _mm512_storeu_si512(to + k, pair.first);
-                _mm512_storeu_si512(to + k + 32, pair.second);
+                const Bf16Pair pair = decode(up_to_64(codes + k, w.k - k));
+                _mm512_storeu_si512(to + k, pair.a);
+                _mm512_storeu_si512(to + k + 32, pair.b);
             }
         }
     else
         for (int64_t k = 0; k < w.k; k += 64) { // two halves may be of two blocks
             const __m512i some = up_to_64(codes + k, w.k - k);
             const int64_t last = std::min(k + 32, w.k - 1);
-            const Speller::Pair a = Speller(tables()[scale[k / w.block_columns]])(some), b = Speller(tables()[scale[last / w.block_columns]])(some);
-            _mm512_storeu_si512(to + k, _mm512_mask_mov_epi32(a.first, 0xff00, b.first));
-            _mm512_storeu_si512(to + k + 32, _mm512_mask_mov_epi32(a.second, 0xff00, b.second));
+            const Bf16Pair x = E4m3Decoder(all[scale[k / w.block_columns]])(some), y = E4m3Decoder(all[scale[last / w.block_columns]])(some);
+            _mm512_storeu_si512(to + k, _mm512_mask_mov_epi32(x.a, 0xff00, y.a));
+            _mm512_storeu_si512(to + k + 32, _mm512_mask_mov_epi32(x.b, 0xff00, y.b));
         }
 }
 
@@ -168,7 +150,7 @@ template <class D> class Strip {
     const Weights &w;
     const int64_t expert, first, end, depth;
     const Element *direct = nullptr;
-    Buffer<Element> &space;
+    Room &space;
 
     Element *made(int64_t r, Element *to) const {
         const bool inside = first + r < end;
@@ -178,7 +160,7 @@ template <class D> class Strip {
     }
 
   public:
-    Strip(const Weights &weights, int64_t e, int64_t from, int64_t to, int64_t depth_, Buffer<Element> &scratch)
+    Strip(const Weights &weights, int64_t e, int64_t from, int64_t to, int64_t depth_, Room &scratch)
         : w(weights), expert(e), first(from), end(to), depth(depth_), space(scratch) {
         if (!std::is_same_v<D, Int16> && w.kind == NATIVE<D> && depth == w.k && end - first >= STRIP)
             direct = reinterpret_cast<const Element *>(w.row(expert, first));
@@ -186,14 +168,14 @@ template <class D> class Strip {
     // Products of row r with tokens x, `depth` apart.
     template <int tokens> void add(int64_t r, const Element *x, typename D::Sum (&sum)[tokens]) const {
         if (first + r >= end) return;
-#if defined(__AVX512BF16__) && defined(__AVX512VBMI__)
+#if defined(XQ_BF16_STEPS)
         if constexpr (std::is_same_v<D, Bf16>)
             if (w.kind == Kind::e4m3 && w.block_columns % 64 == 0) return add_blocks(w, expert, first + r, depth, x, sum);
 #endif
 #if defined(__AVX512BW__)
         if constexpr (std::is_same_v<D, Int16>) return add_bytes(w, expert, first + r, depth, x, sum);
 #endif
-        const Element *at = direct ? direct + r * depth : made(r, space.at_least(depth));
+        const Element *at = direct ? direct + r * depth : made(r, space.need<Element>(depth));
         for (int64_t k = 0; k < depth; k += STEP<D>) {
             if (direct) soon(at + k);
             const typename D::Operand some = D::load(at + k);
@@ -202,7 +184,7 @@ template <class D> class Strip {
     }
     Rows<D> rows() const {
         if (direct) return direct;
-        Element *all = space.at_least(STRIP * depth);
+        Element *all = space.need<Element>(STRIP * depth);
         for (int64_t r = 0; r < STRIP; r++) made(r, all + r * depth);
         return all;
     }
