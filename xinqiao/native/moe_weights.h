@@ -26,9 +26,9 @@ struct Weights { // as in cpu/moe.py
 
     int64_t size() const { return kind == Kind::f32 ? 4 : kind == Kind::bf16 ? 2 : 1; }
     const uint8_t *row(int64_t expert, int64_t r) const { return codes + (expert * n + r) * k * size(); }
+    int64_t across() const { return (k + block_columns - 1) / block_columns; }
     int64_t scale(int64_t expert, int64_t r) const { // the place of the row's first
-        const int64_t down = (n + block_rows - 1) / block_rows, across = (k + block_columns - 1) / block_columns;
-        return (expert * down + r / block_rows) * across;
+        return (expert * ((n + block_rows - 1) / block_rows) + r / block_rows) * across();
     }
     float factor(int64_t place) const {
         return scaling == Scaling::e8m0 ? POWERS.at[scales[place]] : codec::load<float>(scales, place);
@@ -42,11 +42,11 @@ inline __m512i up_to_64(const uint8_t *codes, int64_t count) { // then zeros
     return count >= 64 ? _mm512_loadu_si512(codes) : _mm512_maskz_loadu_epi8((1ull << count) - 1, codes);
 }
 
-// A row of e4m3 times tokens, without a place in memory between: sums of a block, times its scale, are added up.
-template <int tokens> inline void add_blocks(const Weights &w, int64_t expert, int64_t r, int64_t depth, const uint16_t *x, __m512 (&sum)[tokens]) {
+// A row of e4m3 times tokens, without a place in memory between: sums of a block, times its scale, are added up. place: of the
+// row's first scale.
+template <int tokens>
+inline void add_blocks(const Weights &w, const uint8_t *codes, int64_t place, int64_t depth, const uint16_t *x, __m512 (&sum)[tokens]) {
     const E4m3Decoder decode;
-    const uint8_t *codes = w.row(expert, r);
-    int64_t place = w.scale(expert, r);
     __m512 part[tokens];
     const auto step = [&](__m512i some, int64_t k) {
         if constexpr (tokens > 4) soon(codes + k);
@@ -78,8 +78,8 @@ inline const E4m3Tables *tables() {
 }
 
 // A row as bf16, in the order of `E4m3Decoder`. to: whole vectors of 64.
-inline void spell(const Weights &w, int64_t expert, int64_t r, uint16_t *to) {
-    const uint8_t *codes = w.row(expert, r), *scale = w.scales + w.scale(expert, r);
+inline void spell(const Weights &w, const uint8_t *codes, int64_t place, uint16_t *to) {
+    const uint8_t *scale = w.scales + place;
     const E4m3Tables *all = tables();
     if (w.block_columns % 64 == 0)
         for (int64_t first = 0; first < w.k; first += w.block_columns) {
@@ -100,38 +100,33 @@ inline void spell(const Weights &w, int64_t expert, int64_t r, uint16_t *to) {
         }
 }
 
-inline void fill(const Weights &w, int64_t expert, int64_t r, uint16_t *to, Bf16) {
-    const uint8_t *codes = w.row(expert, r);
+inline void fill(const Weights &w, const uint8_t *codes, int64_t place, uint16_t *to, Bf16) {
     if (w.kind == Kind::bf16) return void(std::memcpy(to, codes, size_t(w.k) * 2));
-    spell(w, expert, r, to);
+    spell(w, codes, place, to);
 }
 
 #endif
 
-inline void fill(const Weights &w, int64_t expert, int64_t r, float *to, Fp32) {
-    const uint8_t *codes = w.row(expert, r);
+inline void fill(const Weights &w, const uint8_t *codes, int64_t place, float *to, Fp32) {
     if (w.kind == Kind::f32) return void(std::memcpy(to, codes, size_t(w.k) * 4));
     if (w.kind == Kind::bf16) {
         for (int64_t k = 0; k < w.k; k++) to[k] = codec::BF16::value(codec::load<uint16_t>(codes, k));
         return;
     }
-    const int64_t place = w.scale(expert, r);
     for (int64_t first = 0; first < w.k; first += w.block_columns) {
-        const float factor = w.factor(place + first / w.block_columns);
+        const float factor = w.factor(place++);
         const int64_t end = std::min(w.k, first + w.block_columns);
         for (int64_t k = first; k < end; k++) to[k] = codec::E4M3FN::value(codes[k]) * factor;
     }
 }
 
-inline void fill(const Weights &w, int64_t expert, int64_t r, int16_t *to, Int16) {
-    const uint8_t *codes = w.row(expert, r);
+inline void fill(const Weights &w, const uint8_t *codes, int64_t, int16_t *to, Int16) {
     for (int64_t k = 0; k < w.k; k++) to[k] = int8_t(codes[k]);
 }
 
 #if defined(__AVX512BW__)
 
-template <int tokens> inline void add_bytes(const Weights &w, int64_t expert, int64_t r, int64_t depth, const int16_t *x, __m512i (&sum)[tokens]) {
-    const uint8_t *codes = w.row(expert, r);
+template <int tokens> inline void add_bytes(const Weights &w, const uint8_t *codes, int64_t depth, const int16_t *x, __m512i (&sum)[tokens]) {
     for (int64_t k = 0; k < w.k; k += 32) {
         soon(codes + k);
         const __m256i some = w.k - k >= 32 ? _mm256_loadu_si256(reinterpret_cast<const __m256i *>(codes + k))
@@ -148,32 +143,35 @@ template <class D> constexpr Kind NATIVE = std::is_same_v<typename D::Element, f
 template <class D> class Strip {
     using Element = typename D::Element;
     const Weights &w;
-    const int64_t expert, first, end, depth;
+    const uint8_t *const codes;
+    const int64_t count, depth, place, across, above; // place: of the first row's scale; above: rows of its block above it
     const Element *direct = nullptr;
     Room &space;
 
-    Element *made(int64_t r, Element *to) const {
-        const bool inside = first + r < end;
-        std::fill(to + (inside ? w.k : 0), to + depth, Element(0));
-        if (inside) fill(w, expert, first + r, to, D());
+    const uint8_t *row(int64_t r) const { return codes + r * w.k * w.size(); }
+    int64_t scale(int64_t r) const { return above + r < w.block_rows ? place : place + (above + r) / w.block_rows * across; }
+    const Element *made(int64_t r, Element *to) const {
+        std::fill(to + (r < count ? w.k : 0), to + depth, Element(0));
+        if (r < count) fill(w, row(r), scale(r), to, D());
         return to;
     }
 
   public:
-    Strip(const Weights &weights, int64_t e, int64_t from, int64_t to, int64_t depth_, Room &scratch)
-        : w(weights), expert(e), first(from), end(to), depth(depth_), space(scratch) {
-        if (!std::is_same_v<D, Int16> && w.kind == NATIVE<D> && depth == w.k && end - first >= STRIP)
-            direct = reinterpret_cast<const Element *>(w.row(expert, first));
+    Strip(const Weights &weights, int64_t expert, int64_t first, int64_t end, int64_t depth_, Room &scratch)
+        : w(weights), codes(w.row(expert, first)), count(end - first), depth(depth_), place(w.scale(expert, first)), across(w.across()),
+          above(first % w.block_rows), space(scratch) {
+        if (!std::is_same_v<D, Int16> && w.kind == NATIVE<D> && depth == w.k && count >= STRIP)
+            direct = reinterpret_cast<const Element *>(codes);
     }
     // Products of row r with tokens x, `depth` apart.
     template <int tokens> void add(int64_t r, const Element *x, typename D::Sum (&sum)[tokens]) const {
-        if (first + r >= end) return;
+        if (r >= count) return;
 #if defined(XQ_BF16_STEPS)
         if constexpr (std::is_same_v<D, Bf16>)
-            if (w.kind == Kind::e4m3 && w.block_columns % 64 == 0) return add_blocks(w, expert, first + r, depth, x, sum);
+            if (w.kind == Kind::e4m3 && w.block_columns % 64 == 0) return add_blocks(w, row(r), scale(r), depth, x, sum);
 #endif
 #if defined(__AVX512BW__)
-        if constexpr (std::is_same_v<D, Int16>) return add_bytes(w, expert, first + r, depth, x, sum);
+        if constexpr (std::is_same_v<D, Int16>) return add_bytes(w, row(r), depth, x, sum);
 #endif
         const Element *at = direct ? direct + r * depth : made(r, space.need<Element>(depth));
         for (int64_t k = 0; k < depth; k += STEP<D>) {
