@@ -22,22 +22,21 @@ constexpr int MOST = 2;
 #endif
 constexpr int FEW = 8; // up to so many tokens, rows are taken as they lie
 
-// Weights are read once: what is needed soon is asked for, into the second cache.
+// Weights are read once: those that are needed soon are asked for, into the second cache.
 inline void soon(const void *p) { __builtin_prefetch(static_cast<const char *>(p) + 16384, 0, 2); }
 
 // Sixteen rows of elements, `depth` apart.
 template <class D> using Rows = const typename D::Element *;
 
-// Rows are taken one after the other, as the processor's own prefetching likes it.
+// Rows are taken two by two, which share the tokens that are loaded, and in the order in which they lie.
 template <class D, int tokens, class Weight>
 inline void dots(const Weight &w, const typename D::Element *x, float *values) {
     typename D::Sum sums[tokens][STRIP];
-    for (int r = 0; r < STRIP; r++) {
-        typename D::Sum sum[tokens];
-        for (int t = 0; t < tokens; t++) sum[t] = D::zero();
-        w.add(r, x, sum);
-        for (int t = 0; t < tokens; t++) sums[t][r] = sum[t];
-    }
+    for (auto &token : sums)
+        for (auto &sum : token) sum = D::zero();
+    int64_t r = 0;
+    for (; r + 2 <= w.count; r += 2) w.template add<2>(r, x, sums);
+    if (r < w.count) w.template add<1>(r, x, sums);
     for (int t = 0; t < tokens; t++) totals(sums[t], values + t * PAIR);
 }
 
@@ -105,7 +104,7 @@ inline void tiles(const uint32_t *panel, const typename D::Element *x, int64_t f
 }
 
 // x: [count, depth]. done(first token, how many, values [how many, 32]) is called until all tokens are. Strips
-// have add(r, x, sums), a row's products with `sums` many tokens, and rows(), all of them.
+// have `count` rows, add<rows>(r, x, sums), some rows' products with `sums` many tokens, and rows(), all sixteen.
 template <class D, class Weight, class Done>
 inline void multiply(const Weight &a, const Weight &b, const typename D::Element *x, int64_t count, int64_t depth, Done done) {
     const auto few = [&]<int tokens>() {

@@ -42,28 +42,36 @@ inline __m512i up_to_64(const uint8_t *codes, int64_t count) { // then zeros
     return count >= 64 ? _mm512_loadu_si512(codes) : _mm512_maskz_loadu_epi8((1ull << count) - 1, codes);
 }
 
-// A row of e4m3 times tokens, without a place in memory between: sums of a block, times its scale, are added up. place: of the
+// Rows of e4m3 times tokens, without a place in memory between: sums of a block, times its scale, are added up. place: of each
 // row's first scale.
-template <int tokens>
-inline void add_blocks(const Weights &w, const uint8_t *codes, int64_t place, int64_t depth, const uint16_t *x, __m512 (&sum)[tokens]) {
+template <int rows, int tokens>
+inline void add_blocks(const Weights &w, const uint8_t *codes, const int64_t (&place)[rows], int64_t depth, const uint16_t *x,
+                       __m512 (&sum)[rows][tokens]) {
     const E4m3Decoder decode;
-    __m512 part[tokens];
-    const auto step = [&](__m512i some, int64_t k) {
-        if constexpr (tokens > 4) soon(codes + k);
-        const Bf16Pair pair = decode(some);
+    __m512 part[rows][tokens];
+    const auto step = [&](int64_t k, auto some) {
+        Bf16Pair pair[rows];
+        for (int r = 0; r < rows; r++) {
+            soon(codes + k * rows + r * 64); // lines of all the rows, in their order
+            pair[r] = decode(some(codes + r * w.k + k));
+        }
         for (int t = 0; t < tokens; t++) {
-            part[t] = Bf16::step(part[t], Bf16::Operand(pair.a), Bf16::load(x + t * depth + k));
-            part[t] = Bf16::step(part[t], Bf16::Operand(pair.b), Bf16::load(x + t * depth + k + 32));
+            const Bf16::Operand a = Bf16::load(x + t * depth + k), b = Bf16::load(x + t * depth + k + 32);
+            for (int r = 0; r < rows; r++) part[r][t] = Bf16::step(part[r][t], Bf16::Operand(pair[r].a), a);
+            for (int r = 0; r < rows; r++) part[r][t] = Bf16::step(part[r][t], Bf16::Operand(pair[r].b), b);
         }
     };
-    for (int64_t first = 0; first < w.k; first += w.block_columns, place++) {
+    for (int64_t first = 0, block = 0; first < w.k; first += w.block_columns, block++) {
         const int64_t end = std::min(w.k, first + w.block_columns);
-        for (auto &p : part) p = _mm512_setzero_ps();
+        for (auto &row : part)
+            for (auto &p : row) p = _mm512_setzero_ps();
         int64_t k = first;
-        for (; k + 64 <= end; k += 64) step(_mm512_loadu_si512(codes + k), k);
-        if (k < end) step(up_to_64(codes + k, end - k), k);
-        const __m512 factor = _mm512_set1_ps(w.factor(place));
-        for (int t = 0; t < tokens; t++) sum[t] = _mm512_fmadd_ps(part[t], factor, sum[t]);
+        for (; k + 64 <= end; k += 64) step(k, [](const uint8_t *at) { return _mm512_loadu_si512(at); });
+        if (k < end) step(k, [&](const uint8_t *at) { return up_to_64(at, end - k); });
+        for (int r = 0; r < rows; r++) {
+            const __m512 factor = _mm512_set1_ps(w.factor(place[r] + block));
+            for (int t = 0; t < tokens; t++) sum[r][t] = _mm512_fmadd_ps(part[r][t], factor, sum[r][t]);
+        }
     }
 }
 
@@ -126,13 +134,17 @@ inline void fill(const Weights &w, const uint8_t *codes, int64_t, int16_t *to, I
 
 #if defined(__AVX512BW__)
 
-template <int tokens> inline void add_bytes(const Weights &w, const uint8_t *codes, int64_t depth, const int16_t *x, __m512i (&sum)[tokens]) {
-    for (int64_t k = 0; k < w.k; k += 32) {
-        soon(codes + k);
-        const __m256i some = w.k - k >= 32 ? _mm256_loadu_si256(reinterpret_cast<const __m256i *>(codes + k))
-                                           : _mm256_maskz_loadu_epi8((1u << (w.k - k)) - 1, codes + k);
-        for (int t = 0; t < tokens; t++) sum[t] = Int16::step(sum[t], _mm512_cvtepi8_epi16(some), Int16::load(x + t * depth + k));
-    }
+template <int rows, int tokens>
+inline void add_bytes(const Weights &w, const uint8_t *codes, int64_t depth, const int16_t *x, __m512i (&sum)[rows][tokens]) {
+    for (int64_t k = 0; k < w.k; k += 32)
+        for (int r = 0; r < rows; r++) {
+            const uint8_t *at = codes + r * w.k + k;
+            const __m256i some = w.k - k >= 32 ? _mm256_loadu_si256(reinterpret_cast<const __m256i *>(at))
+                                               : _mm256_maskz_loadu_epi8((1u << (w.k - k)) - 1, at);
+            soon(codes + k * rows + r * 32);
+            const __m512i row = _mm512_cvtepi8_epi16(some);
+            for (int t = 0; t < tokens; t++) sum[r][t] = Int16::step(sum[r][t], row, Int16::load(x + t * depth + k));
+        }
 }
 
 #endif
@@ -144,7 +156,7 @@ template <class D> class Strip {
     using Element = typename D::Element;
     const Weights &w;
     const uint8_t *const codes;
-    const int64_t count, depth, place, across, above; // place: of the first row's scale; above: rows of its block above it
+    const int64_t depth, place, across, above; // place: of the first row's scale; above: rows of its block above it
     const Element *direct = nullptr;
     Room &space;
 
@@ -156,29 +168,44 @@ template <class D> class Strip {
         return to;
     }
 
-  public:
-    Strip(const Weights &weights, int64_t expert, int64_t first, int64_t end, int64_t depth_, Room &scratch)
-        : w(weights), codes(w.row(expert, first)), count(end - first), depth(depth_), place(w.scale(expert, first)), across(w.across()),
-          above(first % w.block_rows), space(scratch) {
-        if (!std::is_same_v<D, Int16> && w.kind == NATIVE<D> && depth == w.k && count >= STRIP)
-            direct = reinterpret_cast<const Element *>(codes);
-    }
-    // Products of row r with tokens x, `depth` apart.
-    template <int tokens> void add(int64_t r, const Element *x, typename D::Sum (&sum)[tokens]) const {
-        if (r >= count) return;
+    template <int rows, int tokens> void products(int64_t r, const Element *x, typename D::Sum (&sum)[rows][tokens]) const {
 #if defined(XQ_BF16_STEPS)
         if constexpr (std::is_same_v<D, Bf16>)
-            if (w.kind == Kind::e4m3 && w.block_columns % 64 == 0) return add_blocks(w, row(r), scale(r), depth, x, sum);
+            if (w.kind == Kind::e4m3 && w.block_columns % 64 == 0) {
+                int64_t places[rows];
+                for (int i = 0; i < rows; i++) places[i] = scale(r + i);
+                return add_blocks(w, row(r), places, depth, x, sum);
+            }
 #endif
 #if defined(__AVX512BW__)
         if constexpr (std::is_same_v<D, Int16>) return add_bytes(w, row(r), depth, x, sum);
 #endif
-        const Element *at = direct ? direct + r * depth : made(r, space.need<Element>(depth));
-        for (int64_t k = 0; k < depth; k += STEP<D>) {
-            if (direct) soon(at + k);
-            const typename D::Operand some = D::load(at + k);
-            for (int t = 0; t < tokens; t++) sum[t] = D::step(sum[t], some, D::load(x + t * depth + k));
-        }
+        const Element *at = direct ? direct + r * depth : space.need<Element>(rows * depth);
+        for (int i = 0; i < rows && !direct; i++) made(r + i, const_cast<Element *>(at) + i * depth);
+        for (int64_t k = 0; k < depth; k += STEP<D>)
+            for (int i = 0; i < rows; i++) {
+                if (direct) soon(at + k * rows + i * STEP<D>);
+                const typename D::Operand some = D::load(at + i * depth + k);
+                for (int t = 0; t < tokens; t++) sum[i][t] = D::step(sum[i][t], some, D::load(x + t * depth + k));
+            }
+    }
+
+  public:
+    const int64_t count;
+    Strip(const Weights &weights, int64_t expert, int64_t first, int64_t end, int64_t depth_, Room &scratch)
+        : w(weights), codes(w.row(expert, first)), depth(depth_), place(w.scale(expert, first)), across(w.across()),
+          above(first % w.block_rows), space(scratch), count(std::clamp<int64_t>(end - first, 0, STRIP)) {
+        if (!std::is_same_v<D, Int16> && w.kind == NATIVE<D> && depth == w.k && count == STRIP)
+            direct = reinterpret_cast<const Element *>(codes);
+    }
+    // Products of rows from r on with tokens x, `depth` apart, to `sums`.
+    template <int rows, int tokens> void add(int64_t r, const Element *x, typename D::Sum (&sums)[tokens][STRIP]) const {
+        typename D::Sum sum[rows][tokens];
+        for (auto &row : sum)
+            for (auto &token : row) token = D::zero();
+        products(r, x, sum);
+        for (int t = 0; t < tokens; t++)
+            for (int i = 0; i < rows; i++) sums[t][r + i] = sum[i][t];
     }
     Rows<D> rows() const {
         if (direct) return direct;
