@@ -1,9 +1,5 @@
 // Sums of products by vectors of sixteen 32-bit words: one float, two bfloat16 or two int16 in each.
 #pragma once
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wuninitialized" // of GCC 12's own header (its bug 105593)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
 #include "vector.h"
 
 namespace xq::moe {
@@ -17,7 +13,6 @@ struct Fp32 {
     static Sum zero() { return xq::all(0.0f); }
     static Sum step(Sum sum, Operand a, Operand b) { return fma(a, b, sum); }
     static void put(float *to, Sum sum) { store(to, sum); }
-    static float total(Sum sum) { return xq::total(sum); }
 };
 
 #if defined(__AVX512BF16__)
@@ -35,7 +30,6 @@ struct Bf16 {
     static Sum zero() { return _mm512_setzero_ps(); }
     static Sum step(Sum sum, Operand a, Operand b) { return _mm512_dpbf16_ps(sum, a, b); }
     static void put(float *to, Sum sum) { _mm512_storeu_ps(to, sum); }
-    static float total(Sum sum) { return xq::total({sum}); }
 };
 
 #endif
@@ -59,7 +53,6 @@ struct Int16 {
     static Sum step(Sum sum, Operand a, Operand b) { return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)); }
 #endif
     static void put(float *to, Sum sum) { _mm512_storeu_ps(to, _mm512_cvtepi32_ps(sum)); }
-    static float total(Sum sum) { return float(_mm512_reduce_add_epi32(sum)); }
 #else
     struct Sum {
         int32_t v[LANES];
@@ -123,6 +116,13 @@ inline void totals(const __m512 *sums, float *to) {
 inline void totals(const __m512i *sums, float *to) {
     const __m512i found = totals_<__m512i>(sums, [](__m512i a, __m512i b) { return _mm512_add_epi32(a, b); });
     _mm512_storeu_ps(to, _mm512_cvtepi32_ps(found));
+}
+#else
+inline void totals(const Floats *sums, float *to) {
+    for (int i = 0; i < LANES; i++) to[i] = total(sums[i]);
+}
+inline void totals(const Int16::Sum *sums, float *to) {
+    for (int i = 0; i < LANES; i++) to[i] = Int16::total(sums[i]);
 }
 #endif
 

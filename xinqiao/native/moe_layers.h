@@ -1,7 +1,6 @@
 // Rows of x, sorted by expert, times each expert's weight; and gated experts made of two such products.
 #pragma once
 #include "moe_weights.h"
-#include <memory>
 
 namespace xq::moe {
 
@@ -11,12 +10,6 @@ inline void put(float *to, const float *from, int64_t count) { std::memcpy(to, f
 inline void put(uint16_t *to, const float *from, int64_t count) {
     for (int64_t i = 0; i < count; i++) to[i] = uint16_t(codec::BF16::code(from[i]));
 }
-
-template <class T> struct Buffer { // not initialised
-    std::unique_ptr<T[]> owned;
-    explicit Buffer(int64_t count) : owned(new T[size_t(count) + 64]) {}
-    T *data() { return owned.get(); }
-};
 
 // A row as the kernels take it, zeros up to `depth`. Int16: whole numbers from -127 to 127, of which x is `factor` times as large.
 template <class T> inline void ready(const T *x, int64_t k, int64_t depth, float *to, float &) {
@@ -57,13 +50,15 @@ template <class T> struct Sorted {
 template <class D, class T, class Finish>
 void product(Sorted<T> x, const Weights &w, int64_t apart, int32_t threads, Finish finish) {
     using Element = typename D::Element;
-    const int64_t depth = (w.k + STEP<D> - 1) / STEP<D> * STEP<D>, count = x.ends[x.experts - 1];
+    const int64_t depth = padded<D>(w.k), count = x.ends[x.experts - 1];
     const int64_t half = apart == STRIP ? w.n : apart, each = apart == STRIP ? PAIR : STRIP, strips = (half + each - 1) / each;
     constexpr bool whole = std::is_same_v<D, Int16>;
-    const bool as_is = std::is_same_v<Element, T> && !x.source && depth == w.k;
-    Buffer<Element> made(as_is ? 0 : count * depth);
-    Buffer<float> factors(whole ? count : 0);
-    const Element *tokens = as_is ? reinterpret_cast<const Element *>(x.from) : made.data();
+    const bool spelled = w.kind == Kind::e4m3; // and, as bf16, in another order
+    const bool as_is = std::is_same_v<Element, T> && !x.source && depth == w.k && !spelled;
+    Room space, space_factors;
+    Element *made = space.need<Element>(as_is ? 0 : count * depth);
+    float *factors = space_factors.need<float>(whole ? count : 1);
+    const Element *tokens = as_is ? reinterpret_cast<const Element *>(x.from) : made;
     std::vector<int64_t> busy;
     for (int64_t e = 0; e < x.experts; e++)
         if (x.ends[e] > x.begin(e)) busy.push_back(e);
@@ -72,21 +67,26 @@ void product(Sorted<T> x, const Weights &w, int64_t apart, int32_t threads, Fini
     {
         if (!as_is) {
 #pragma omp for
-            for (int64_t i = 0; i < count; i++)
-                ready(x.from + (x.source ? x.source[i] : i) * w.k, w.k, depth, made.data() + i * depth, factors.data()[whole ? i : 0]);
+            for (int64_t i = 0; i < count; i++) {
+                ready(x.from + (x.source ? x.source[i] : i) * w.k, w.k, depth, made + i * depth, factors[whole ? i : 0]);
+#if defined(XQ_BF16_STEPS)
+                if constexpr (std::is_same_v<D, Bf16>)
+                    for (int64_t k = 0; spelled && k < depth; k += xq::STEP) E4m3ByBf16::arrange(made + i * depth + k, made + i * depth + k);
+#endif
+            }
         }
-        std::vector<Element> space_a, space_b;
+        Room space_a, space_b;
 #pragma omp for schedule(dynamic)
         for (int64_t item = 0; item < items; item++) {
             const int64_t e = busy[size_t(item / strips)], first = item % strips * each, begin = x.begin(e);
-            const Rows<D> a = rows<D>(w, e, first, half, depth, space_a);
-            const Rows<D> b = rows<D>(w, e, first + apart, w.n, depth, space_b);
+            const Strip<D> a(w, e, first, half, depth, space_a);
+            const Strip<D> b(w, e, first + apart, w.n, depth, space_b);
             multiply<D>(a, b, tokens + begin * depth, x.ends[e] - begin, depth, [&](int64_t t, int64_t some, float *values) {
                 for (int64_t i = begin + t; i < begin + t + some; i++, values += PAIR) {
                     if constexpr (whole)
                         for (int64_t j = 0; j < PAIR; j++) {
                             const int64_t r = j < STRIP ? first + j : first + apart + j - STRIP;
-                            if (r < w.n) values[j] = values[j] * factors.data()[i] * w.row_factor(e, r);
+                            if (r < w.n) values[j] = values[j] * factors[i] * w.row_factor(e, r);
                         }
                     finish(e, i, first, values);
                 }
@@ -169,21 +169,22 @@ template <class T> void combine(const Layer &l, const Order &order, const T *eac
 template <class T> void experts(const Layer &l, int32_t threads) {
     const Order order(l);
     const int64_t inner = l.down->k, hidden = l.down->n, count = int64_t(order.source.size()), experts = l.gate_up->experts;
-    Buffer<T> between(count * inner), each(count * hidden);
+    Room space_between, space_each;
+    T *between = space_between.need<T>(count * inner), *each = space_each.need<T>(count * hidden);
     suited<T>(*l.gate_up, [&](auto dot) {
         const Sorted<T> x{static_cast<const T *>(l.x), order.source.data(), order.ends.data(), experts};
         product<decltype(dot)>(x, *l.gate_up, inner, threads, [&](int64_t, int64_t i, int64_t first, float *values) {
             gated(values, values + STRIP, values);
-            put(between.data() + i * inner + first, values, std::min<int64_t>(STRIP, inner - first));
+            put(between + i * inner + first, values, std::min<int64_t>(STRIP, inner - first));
         });
     });
     suited<T>(*l.down, [&](auto dot) {
-        const Sorted<T> x{between.data(), nullptr, order.ends.data(), experts};
+        const Sorted<T> x{between, nullptr, order.ends.data(), experts};
         product<decltype(dot)>(x, *l.down, STRIP, threads, [&](int64_t, int64_t i, int64_t first, float *values) {
-            put(each.data() + i * hidden + first, values, std::min<int64_t>(PAIR, hidden - first));
+            put(each + i * hidden + first, values, std::min<int64_t>(PAIR, hidden - first));
         });
     });
-    combine(l, order, each.data(), threads);
+    combine(l, order, each, threads);
 }
 
 } // namespace xq::moe

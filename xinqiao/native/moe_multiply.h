@@ -4,55 +4,40 @@
 // strips are turned, so that a vector holds one column of sixteen rows, and tokens' elements are repeated against it.
 // Which of the two an expert takes depends on how many tokens it has, and on nothing else.
 #pragma once
+#include "linear_common.h"
 #include "moe_dot.h"
-#include <vector>
 
 namespace xq::moe {
 
 constexpr int STRIP = 16, PAIR = 2 * STRIP;
 template <class D> constexpr int64_t WORD = 4 / sizeof(typename D::Element);
 template <class D> constexpr int64_t STEP = LANES *WORD<D>; // elements of a vector
+// A row's elements with the zeros behind it: whole pairs of vectors.
+template <class D> constexpr int64_t padded(int64_t k) { return (k + 2 * STEP<D> - 1) / (2 * STEP<D>) * (2 * STEP<D>); }
 
 #if defined(__AVX512F__)
-constexpr int SUMS = 16, MOST = 12, FEW = 6; // sums in registers; tokens of a tile; tokens from which strips are turned
+constexpr int MOST = 12; // tokens of a tile: as many as registers hold
 #else
-constexpr int SUMS = 4, MOST = 2, FEW = 6;
+constexpr int MOST = 2;
 #endif
-constexpr int LARGEST = MOST > 4 ? MOST : 4; // tokens that `done` may be given at once
+constexpr int FEW = 8; // up to so many tokens, rows are taken as they lie
 
-// Sixteen rows of elements, `stride` apart; `depth` of each count, and are whole vectors. ahead: bytes to what is next.
-template <class D> struct Rows {
-    const typename D::Element *at;
-    int64_t stride, ahead;
-};
+// Weights are read once: those that are needed soon are asked for, into the second cache.
+inline void soon(const void *p) { __builtin_prefetch(static_cast<const char *>(p) + 16384, 0, 2); }
 
-template <class D, int rows, int tokens>
-inline void dots(Rows<D> w, const typename D::Element *x, int64_t depth, float *values) {
-    typename D::Sum sums[rows * tokens];
-    for (auto &sum : sums) sum = D::zero();
-    for (int64_t k = 0; k < depth; k += STEP<D>) {
-        typename D::Operand token[tokens];
-        for (int t = 0; t < tokens; t++) token[t] = D::load(x + t * depth + k);
-        for (int r = 0; r < rows; r++) {
-            const typename D::Element *p = w.at + r * w.stride + k;
-            __builtin_prefetch(reinterpret_cast<const char *>(p) + w.ahead);
-            const typename D::Operand row = D::load(p);
-            for (int t = 0; t < tokens; t++) sums[t * rows + r] = D::step(sums[t * rows + r], row, token[t]);
-        }
-    }
-#if defined(__AVX512F__)
-    float found[SUMS];
-    totals(sums, found);
-    for (int t = 0; t < tokens; t++) std::memcpy(values + t * PAIR, found + t * rows, rows * sizeof(float));
-#else
-    for (int t = 0; t < tokens; t++)
-        for (int r = 0; r < rows; r++) values[t * PAIR + r] = D::total(sums[t * rows + r]);
-#endif
-}
+// Sixteen rows of elements, `depth` apart.
+template <class D> using Rows = const typename D::Element *;
 
-template <class D, int tokens> inline void strip(Rows<D> w, const typename D::Element *x, int64_t depth, float *values) {
-    constexpr int rows = SUMS / tokens;
-    for (int r = 0; r < STRIP; r += rows, w.at += rows * w.stride) dots<D, rows, tokens>(w, x, depth, values + r);
+// Rows are taken two by two, which share the tokens that are loaded, and in the order in which they lie.
+template <class D, int tokens, class Weight>
+inline void dots(const Weight &w, const typename D::Element *x, float *values) {
+    typename D::Sum sums[tokens][STRIP];
+    for (auto &token : sums)
+        for (auto &sum : token) sum = D::zero();
+    int64_t r = 0;
+    for (; r + 2 <= w.count; r += 2) w.template add<2>(r, x, sums);
+    if (r < w.count) w.template add<1>(r, x, sums);
+    for (int t = 0; t < tokens; t++) totals(sums[t], values + t * PAIR);
 }
 
 // Words of sixteen rows → panel [words][32], in the sixteen places from `panel` on.
@@ -61,9 +46,8 @@ template <class D> inline void turn(Rows<D> w, int64_t depth, uint32_t *panel) {
 #if defined(__AVX512F__)
         __m512i a[16], b[16];
         for (int r = 0; r < 16; r++) {
-            const typename D::Element *p = w.at + r * w.stride + k;
-            __builtin_prefetch(reinterpret_cast<const char *>(p) + w.ahead);
-            a[r] = _mm512_loadu_si512(p);
+            soon(w + r * depth + k);
+            a[r] = _mm512_loadu_si512(w + r * depth + k);
         }
         for (int r = 0; r < 16; r += 2) {
             b[r] = _mm512_unpacklo_epi32(a[r], a[r + 1]);
@@ -85,7 +69,7 @@ template <class D> inline void turn(Rows<D> w, int64_t depth, uint32_t *panel) {
         }
 #else
         for (int word = 0; word < LANES; word++)
-            for (int r = 0; r < STRIP; r++) std::memcpy(panel + word * PAIR + r, w.at + r * w.stride + k + word * WORD<D>, 4);
+            for (int r = 0; r < STRIP; r++) std::memcpy(panel + word * PAIR + r, w + r * depth + k + word * WORD<D>, 4);
 #endif
     }
 }
@@ -107,21 +91,6 @@ template <class D, int tokens> inline void tile(const uint32_t *panel, const typ
     }
 }
 
-// x: [count, depth]. done(first token, how many, values [how many, 32]) is called until all tokens are.
-template <class D, class Done>
-inline void few(Rows<D> a, Rows<D> b, const typename D::Element *x, int64_t count, int64_t depth, Done done) {
-    float values[4 * PAIR];
-    const auto some = [&]<int tokens>(int64_t first) {
-        strip<D, tokens>(a, x + first * depth, depth, values);
-        strip<D, tokens>(b, x + first * depth, depth, values + STRIP);
-        done(first, tokens, values);
-    };
-    int64_t t = 0;
-    for (; t + 4 <= count; t += 4) some.template operator()<4>(t);
-    if (count - t >= 2) some.template operator()<2>(t), t += 2;
-    if (count - t) some.template operator()<1>(t);
-}
-
 template <class D, int tokens, class Done>
 inline void tiles(const uint32_t *panel, const typename D::Element *x, int64_t first, int64_t count, int64_t depth, Done done) {
     if constexpr (tokens > 0) {
@@ -134,14 +103,31 @@ inline void tiles(const uint32_t *panel, const typename D::Element *x, int64_t f
     }
 }
 
-template <class D, class Done>
-inline void multiply(Rows<D> a, Rows<D> b, const typename D::Element *x, int64_t count, int64_t depth, Done done) {
-    if (count < FEW) return few<D>(a, b, x, count, depth, done);
-    static thread_local std::vector<uint32_t> panel;
-    panel.resize(size_t(depth / WORD<D> * PAIR));
-    turn<D>(a, depth, panel.data());
-    turn<D>(b, depth, panel.data() + STRIP);
-    tiles<D, MOST>(panel.data(), x, 0, count, depth, done);
+// x: [count, depth]. done(first token, how many, values [how many, 32]) is called until all tokens are. Strips
+// have `count` rows, add<rows>(r, x, sums), some rows' products with `sums` many tokens, and rows(), all sixteen.
+template <class D, class Weight, class Done>
+inline void multiply(const Weight &a, const Weight &b, const typename D::Element *x, int64_t count, int64_t depth, Done done) {
+    const auto few = [&]<int tokens>() {
+        float values[tokens * PAIR];
+        dots<D, tokens>(a, x, values);
+        dots<D, tokens>(b, x, values + STRIP);
+        done(0, tokens, values);
+    };
+    switch (count) {
+    case 1: return few.template operator()<1>();
+    case 2: return few.template operator()<2>();
+    case 3: return few.template operator()<3>();
+    case 4: return few.template operator()<4>();
+    case 5: return few.template operator()<5>();
+    case 6: return few.template operator()<6>();
+    case 7: return few.template operator()<7>();
+    case FEW: return few.template operator()<FEW>();
+    }
+    static thread_local Room space;
+    uint32_t *panel = space.need<uint32_t>(depth / WORD<D> * PAIR);
+    turn<D>(a.rows(), depth, panel);
+    turn<D>(b.rows(), depth, panel + STRIP);
+    tiles<D, MOST>(panel, x, 0, count, depth, done);
 }
 
 } // namespace xq::moe
