@@ -29,9 +29,9 @@ struct Part {
 
 Sizes sizes(const Call &call) { return {call.heads / call.cache.kv_heads, call.cache.k_size, call.cache.v_size, call.scale}; }
 
-std::vector<Part> parts(const Call &call, bool always_packed) {
+std::vector<Part> parts(const Call &call, bool one_by_one, bool always_packed) {
     std::vector<Part> found;
-    const int64_t each = call.heads / call.cache.kv_heads, together = call.choice ? 1 : std::max<int64_t>(1, LANES / each);
+    const int64_t each = call.heads / call.cache.kv_heads, together = one_by_one ? 1 : std::max<int64_t>(1, LANES / each);
     for (int64_t i = 0; i < call.count; i++)
         for (int64_t group = 0; group < call.cache.kv_heads; group++) {
             const int64_t *row = call.sequences + 5 * i;
@@ -103,13 +103,12 @@ int64_t room_of(const Cache &cache) { return TILE * (2 * cache.k_size + cache.v_
 
 } // namespace
 
-#define EXPORT __attribute__((visibility("default")))
-
+#pragma GCC visibility push(default)
 extern "C" {
 
-EXPORT void xq_attend(const Call *call, float *out, float *lse) {
+void xq_attend(const Call *call, float *out, float *lse) {
     const Sizes size = sizes(*call);
-    const auto all_parts = parts(*call, false);
+    const auto all_parts = parts(*call, call->choice, false);
     everywhere(*call, all_parts, false, [&](int64_t) {
         return [&, room = std::vector<float>(size_t(room_of(call->cache) + MOST_ROWS * (TILE + size.k + size.v)))](const Part &part, int64_t query, int64_t queries) mutable {
             float *score = room.data() + room_of(call->cache), *sum = score + MOST_ROWS * TILE, *copied = sum + MOST_ROWS * size.v;
@@ -131,13 +130,13 @@ EXPORT void xq_attend(const Call *call, float *out, float *lse) {
 }
 
 // What `xq_attend` gave, or with a rule `xq_nsa_compressed`: out and lse. gradient: that of out. dk and dv come zeroed. No table.
-EXPORT void xq_attend_backward(const Call *call, const Choosing *rule, const float *gradient, const float *out, const float *lse, float *dq, float *dk, float *dv) {
+void xq_attend_backward(const Call *call, const Choosing *rule, const float *gradient, const float *out, const float *lse, float *dq, float *dk, float *dv) {
     const Sizes size = sizes(*call);
     const Cache &cache = call->cache;
     Call turned = *call;
     turned.cache.k = cache.v;
     turned.cache.k_size = size.v;
-    const auto all_parts = parts(*call, true), value_parts = parts(turned, true);
+    const auto all_parts = parts(*call, call->choice, true), value_parts = parts(turned, call->choice, true);
     int64_t keys = 0;
     for (int64_t i = 0; i < call->count; i++) keys = std::max(keys, call->sequences[5 * i + 2] + call->sequences[5 * i + 3]);
     const int64_t k_row = cache.kv_heads * size.k, v_row = cache.kv_heads * size.v;
@@ -180,9 +179,9 @@ EXPORT void xq_attend_backward(const Call *call, const Choosing *rule, const flo
     }
 }
 
-EXPORT void xq_nsa_compressed(const Call *call, const Choosing *rule, float *out, float *lse, int32_t *choice) {
+void xq_nsa_compressed(const Call *call, const Choosing *rule, float *out, float *lse, int32_t *choice) {
     const Sizes size = sizes(*call);
-    const auto all_parts = parts(*call, false);
+    const auto all_parts = parts(*call, true, false);
     int64_t most = 0;
     for (const Part &part : all_parts) most = std::max(most, part.blocks->count());
     everywhere(*call, all_parts, false, [&](int64_t) {
@@ -210,3 +209,4 @@ EXPORT void xq_nsa_compressed(const Call *call, const Choosing *rule, float *out
     });
 }
 }
+#pragma GCC visibility pop
