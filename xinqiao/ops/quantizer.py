@@ -171,7 +171,7 @@ def _linear(linear: nn.Linear, name: str, weight: Quantised) -> nn.Module:
     return Fp8Linear(linear.in_features, linear.out_features, bias=bias, block=size, scale_dtype=kind, device="meta")
 
 
-def _stack(module: nn.Module, name: str, weights: Sequence[Quantised]) -> None:
+def _stack(module: Any, name: str, weights: Sequence[Quantised]) -> None:
     """One parameter [experts, rows, columns] of all experts' weights, whose gates and ups lie below each other."""
     count, rows, _ = module.get_parameter(name).shape
     codes, scales, _ = first = weights[0]

@@ -25,7 +25,7 @@ from xinqiao.ops.rules import Choosing
 SILU = type(ACT2FN["silu"])
 
 
-def experts(module: nn.Module, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
+def experts(module: Any, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
     """[tokens, hidden] of a module that transformers' `use_experts_implementation` made.
 
     Gated experts with SiLU are one operator; others are grouped products around the module's own activation. Weights in
@@ -44,14 +44,14 @@ def experts(module: nn.Module, hidden_states: Tensor, top_k_index: Tensor, top_k
     )
 
 
-def _is_gated_silu(module: nn.Module) -> bool:
+def _is_gated_silu(module: Any) -> bool:
     """Whether the module is [gate; up] rows, SiLU, and nothing else: what the fused operator computes."""
     plain = module.has_gate and module.is_concatenated and type(module)._apply_gate is _default_apply_gate
     odd = module.has_bias or module.is_transposed or module.has_post_expert_norm
     return bool(plain and not odd and isinstance(module.act_fn, SILU | nn.SiLU))
 
 
-def _composed(module: nn.Module, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
+def _composed(module: Any, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
     """Rows by expert, two grouped products, and the weighted sum in the order of choice."""
     order = chosen.flatten().argsort(stable=True)
     owner = chosen.flatten()[order]
@@ -69,7 +69,7 @@ def _composed(module: nn.Module, x: Tensor, chosen: Tensor, weights: Tensor) -> 
     return (each.view(*chosen.shape, -1) * factors).sum(1).to(x.dtype)
 
 
-def _grouped(module: nn.Module, name: str, x: Tensor, offsets: Tensor) -> Tensor:
+def _grouped(module: Any, name: str, x: Tensor, offsets: Tensor) -> Tensor:
     weight = getattr(module, name)
     weight = weight.transpose(1, 2).contiguous() if module.is_transposed else weight
     bias = getattr(module, f"{name}_bias") if module.has_bias else None
@@ -77,7 +77,7 @@ def _grouped(module: nn.Module, name: str, x: Tensor, offsets: Tensor) -> Tensor
     return moe.grouped_linear(x, weight, offsets, bias, scale=_scale(module, name), block=block)
 
 
-def _scale(module: nn.Module, name: str) -> Tensor | None:
+def _scale(module: Any, name: str) -> Tensor | None:
     """Scales of a weight; None where it has none. Those of int8 rows are [experts, rows, 1] in checkpoints."""
     found: Tensor | None = getattr(module, f"{name}_scale_inv", None)
     if found is None:
