@@ -24,8 +24,8 @@ BUILD = textwrap.dedent("""
     save(LlamaForCausalLM, LlamaConfig(attention_bias=True, **dense), "llama")
     save(LlamaForCausalLM, LlamaConfig(tie_word_embeddings=True, **dense), "tied")
     save(DeepseekV3ForCausalLM, DeepseekV3Config(
-        intermediate_size=256, moe_intermediate_size=128, num_key_value_heads=4, q_lora_rank=128, kv_lora_rank=224,
-        qk_nope_head_dim=64, qk_rope_head_dim=32, v_head_dim=64, n_routed_experts=4, n_shared_experts=1,
+        intermediate_size=256, moe_intermediate_size=128, num_key_value_heads=4, q_lora_rank=128, kv_lora_rank=128,
+        qk_nope_head_dim=64, qk_rope_head_dim=128, v_head_dim=64, n_routed_experts=4, n_shared_experts=1,
         num_experts_per_tok=4, first_k_dense_replace=1, n_group=1, topk_group=1, **sizes), "deepseek")
 """)
 LOAD = textwrap.dedent("""
