@@ -61,12 +61,17 @@ def nsa_attention(
     flat = q.flatten(0, 1)
     sizes = [rule.length, rule.stride, rule.block, rule.blocks, rule.initial, rule.local]
     fewer = sequences(lengths, [rule.keys(n) for n in lengths])
-    one, _, choice = nsa_compressed(flat, *_flat(compressed), fewer, sizes, rule.importance, scale, None)
-    two, _ = nsa_selected(flat, *_flat(selected), rows, choice, rule.block, scale, None)
-    three, _ = nsa_window(flat, *_flat(window), rows, tokens, scale, None)
-    weights = gates.flatten(0, 1).to(one.dtype)
-    out: Tensor = weights[..., :1] * one + weights[..., 1:2] * two + weights[..., 2:] * three
-    return out.view(*q.shape[:2], *out.shape[1:])
+    weights = gates.expand(-1, -1, q.shape[2], 3).flatten(0, 1)
+    branches = [t.flatten(0, 1) for branch in (compressed, selected, window) for t in branch]
+    if not (torch.is_grad_enabled() and any(t.requires_grad for t in (flat, weights, *branches))):
+        out: Tensor = nsa_forward(flat, branches, weights, [fewer, rows], sizes, rule.importance, tokens, scale, [])
+        return out.view(*q.shape[:2], *out.shape[1:])
+    ck, cv, k, v, wk, wv = branches
+    one, _, choice = nsa_compressed(flat, ck, cv, fewer, sizes, rule.importance, scale, None)
+    two, _ = nsa_selected(flat, k, v, rows, choice, rule.block, scale, None)
+    three, _ = nsa_window(flat, wk, wv, rows, tokens, scale, None)
+    out = weights[..., :1] * one + weights[..., 1:2] * two + weights[..., 2:] * three
+    return out.to(q.dtype).view(*q.shape[:2], *out.shape[1:])
 
 
 def sequences(queries: Sequence[int], keys: Sequence[int], starts: Sequence[int] | None = None) -> Tensor:
@@ -76,10 +81,6 @@ def sequences(queries: Sequence[int], keys: Sequence[int], starts: Sequence[int]
         found.append((q, count, k, held, start))
         q, k = q + count, k + held
     return torch.tensor(found, dtype=torch.int64).reshape(-1, 5)
-
-
-def _flat(branch: Branch) -> tuple[Tensor, Tensor]:
-    return branch.keys.flatten(0, 1), branch.values.flatten(0, 1)
 
 
 def _lengths(q: Tensor, ends: Sequence[int] | None) -> list[int]:
@@ -260,4 +261,32 @@ nsa_window = operator(
     _shapes_attend,
     keep=_keep_window,
     backward=_backward_attend(4),
+)
+
+
+def _run_forward(
+    q: Tensor,
+    branches: Sequence[Tensor],
+    gates: Tensor,
+    sequences: Sequence[Tensor],
+    rule: Sequence[int],
+    importance: str,
+    tokens: int,
+    scale: float,
+    tables: Sequence[Tensor],
+) -> Tensor:
+    run = backend.kernel("nsa", "forward", q.device, q.dtype)
+    found: Tensor = run(q, branches, gates, sequences, _rule(rule, importance), tokens, scale, tables)
+    return found
+
+
+def _shapes_forward(q: Tensor, branches: Sequence[Tensor], *_: object) -> Tensor:
+    return q.new_empty(*q.shape[:2], branches[1].shape[-1])
+
+
+nsa_forward = operator(
+    "nsa_forward(Tensor q, Tensor[] branches, Tensor gates, Tensor[] sequences, int[] rule, str importance, "
+    "int tokens, float scale, Tensor[] tables) -> Tensor",
+    _run_forward,
+    _shapes_forward,
 )

@@ -5,6 +5,8 @@ Rows of all sequences lie one after the other: q [rows, heads, d_k], k [keys, kv
 the first query among the tokens. Query head h reads key head h // (heads / kv_heads).
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -67,6 +69,30 @@ def _unpaged(caches: tuple[Tensor, Tensor], table: Tensor, sequences: Tensor) ->
     return [cache.flatten(0, 1)[torch.cat(rows)] for cache in caches], moved
 
 
+def forward(
+    q: Tensor,
+    branches: Sequence[Tensor],
+    gates: Tensor,
+    sequences: Sequence[Tensor],
+    rule: Choosing,
+    tokens: int,
+    scale: float,
+    tables: Sequence[Tensor] = (),
+) -> Tensor:
+    """The three branches, each times its column of gates [rows, heads, 3], summed.
+
+    branches: keys and values, compressed, selected and window. sequences, tables: those of compressed keys, then those
+    of tokens.
+    """
+    ck, cv, k, v, wk, wv = branches
+    fewer, all_rows = tables or (None, None)
+    one, _, choice = compressed(q, ck, cv, sequences[0], rule, scale, fewer)
+    two, _ = attend(q, k, v, sequences[1], Keys(block=rule.block), choice, scale, all_rows)
+    three, _ = attend(q, wk, wv, sequences[1], Keys(window=tokens), None, scale, all_rows)
+    work = torch.promote_types(q.dtype, torch.float32)
+    return (gates.to(work)[..., None] * torch.stack((one, two, three), -2)).sum(-2).to(q.dtype)
+
+
 def attend_backward(
     gradient: Tensor,
     q: Tensor,
@@ -103,7 +129,8 @@ def _spread(kv: Tensor, q: Tensor) -> Tensor:
 
 def _gather(per_head: Tensor, kv: Tensor) -> Tensor:
     """[heads, keys, d] → [keys, kv_heads, d], summed over the heads that read a key head."""
-    return per_head.view(kv.shape[1], -1, *per_head.shape[1:]).sum(1).transpose(0, 1)
+    groups = kv.shape[1]
+    return per_head.view(groups, len(per_head) // groups, *per_head.shape[1:]).sum(1).transpose(0, 1)
 
 
 def _mask(keys: Keys | Choosing, choice: Tensor | None, sizes: tuple[int, int, int], heads: int) -> Tensor:
