@@ -3,6 +3,7 @@
 #pragma once
 #include "dsa_choose.h"
 #include "dsa_tile.h"
+#include "ieee.h"
 #include <vector>
 
 namespace xq {
@@ -30,48 +31,24 @@ template <typename T> inline void transpose(const T *const *rows, int64_t n, int
 }
 
 #if defined(__AVX512F__)
-// 16 rows of 16 words, transposed: pairs of rows, then pairs of pairs, within and then across 128 bits.
-inline void transpose(__m512i (&x)[16]) {
-    __m512i y[16];
-    for (int i = 0; i < 16; i += 2) {
-        y[i] = _mm512_unpacklo_epi32(x[i], x[i + 1]);
-        y[i + 1] = _mm512_unpackhi_epi32(x[i], x[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4)
-        for (int j = 0; j < 2; j++) {
-            x[i + 2 * j] = _mm512_unpacklo_epi64(y[i + j], y[i + 2 + j]);
-            x[i + 2 * j + 1] = _mm512_unpackhi_epi64(y[i + j], y[i + 2 + j]);
-        }
-    for (int i = 0; i < 4; i++) {
-        y[i] = _mm512_shuffle_i32x4(x[i], x[4 + i], 0x88);
-        y[4 + i] = _mm512_shuffle_i32x4(x[i], x[4 + i], 0xdd);
-        y[8 + i] = _mm512_shuffle_i32x4(x[8 + i], x[12 + i], 0x88);
-        y[12 + i] = _mm512_shuffle_i32x4(x[8 + i], x[12 + i], 0xdd);
-    }
-    for (int i = 0; i < 4; i++)
-        for (int j = 0; j < 2; j++) {
-            x[4 * j + i] = _mm512_shuffle_i32x4(y[4 * j + i], y[8 + 4 * j + i], 0x88);
-            x[8 + 4 * j + i] = _mm512_shuffle_i32x4(y[4 * j + i], y[8 + 4 * j + i], 0xdd);
-        }
-}
-
 // 64 of d of 16 rows of e4m3: words of four elements are transposed, then each element of a word is widened.
 // False, and nothing is right, where one is a NaN.
 inline bool transpose_e4m3(const uint8_t *const *rows, int64_t from, float *panel) {
     const __m512i nan = _mm512_set1_epi8(0x7f), kept = _mm512_set1_epi32(int(0x87f00000u));
-    __m512i x[16];
+    float words[LANES * LANES], turned[LANES * LANES];
     __mmask16 bad = 0;
-    for (int j = 0; j < 16; j++) {
-        x[j] = _mm512_loadu_si512(rows[j] + from);
-        // a byte of 0x7f, without the bytes' own instructions: none is 0 in (x & 0x7f) ^ 0x7f
-        const __m512i other = _mm512_andnot_si512(x[j], nan);
+    for (int j = 0; j < LANES; j++) {
+        const __m512i x = _mm512_loadu_si512(rows[j] + from);
+        _mm512_storeu_si512(words + j * LANES, x);
+        // a byte of 0x7f, without the bytes' own instructions: one that is 0 in (x & 0x7f) ^ 0x7f
+        const __m512i other = _mm512_andnot_si512(x, nan);
         const __m512i zero = _mm512_andnot_si512(other, _mm512_sub_epi32(other, _mm512_set1_epi32(0x01010101)));
         bad |= _mm512_test_epi32_mask(zero, _mm512_set1_epi32(int(0x80808080u)));
     }
-    transpose(x);
-    for (int w = 0; w < 16; w++)
+    transpose16(words, LANES, turned, LANES);
+    for (int w = 0; w < LANES; w++)
         for (int c = 0; c < 4; c++) {
-            const __m512i top = _mm512_sllv_epi32(x[w], _mm512_set1_epi32(24 - 8 * c));
+            const __m512i top = _mm512_sllv_epi32(_mm512_loadu_si512(turned + w * LANES), _mm512_set1_epi32(24 - 8 * c));
             const __m512 small = _mm512_castsi512_ps(_mm512_and_si512(_mm512_srai_epi32(top, 4), kept));
             _mm512_storeu_ps(panel + (from + 4 * w + c) * PANEL, _mm512_mul_ps(small, _mm512_set1_ps(0x1p120f)));
         }

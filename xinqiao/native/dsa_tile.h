@@ -28,7 +28,7 @@ struct Pairs {
 #endif
 
 // c[r][v] += sum over i of a[r * row + i * step] · (vector v of b[i * ldb]), from the first i to the last.
-template <typename Word>
+template <typename Word, int VECTORS>
 inline void tile(Floats (&c)[ROWS][VECTORS], int64_t n, const float *a, int64_t row, int64_t step, const float *b, int64_t ldb) {
     for (int64_t i = 0; i < n; i++, a += step, b += ldb) {
         Floats across[VECTORS];
@@ -45,35 +45,29 @@ struct Operand {
     int64_t row, step; // words from one row to the next, and from one term of the sum to the next
 };
 
-// c += a · b of `terms` words; rows a multiple of ROWS, columns of WIDTH.
-template <typename Word>
-inline void multiply(Operand a, const float *b, int64_t ldb, float *c, int64_t ldc, int64_t rows, int64_t columns, int64_t terms) {
-    for (int64_t j = 0; j < columns; j += WIDTH)
-        for (int64_t i = 0; i < rows; i += ROWS) {
-            Floats sums[ROWS][VECTORS];
-            float *to = c + i * ldc + j;
-            for (int r = 0; r < ROWS; r++)
-                for (int v = 0; v < VECTORS; v++) sums[r][v] = load(to + r * ldc + v * LANES);
-            tile<Word>(sums, terms, a.at + i * a.row, a.row, a.step, b + j, ldb);
-            for (int r = 0; r < ROWS; r++)
-                for (int v = 0; v < VECTORS; v++) store(to + r * ldc + v * LANES, sums[r][v]);
-        }
+struct Matrix {
+    float *at;
+    int64_t row; // words from one row to the next
+};
+
+template <typename Word, int VECTORS> inline void multiply_strip(Operand a, Matrix b, Matrix c, int64_t rows, int64_t terms) {
+    for (int64_t i = 0; i < rows; i += ROWS) {
+        Floats sums[ROWS][VECTORS];
+        float *to = c.at + i * c.row;
+        for (int r = 0; r < ROWS; r++)
+            for (int v = 0; v < VECTORS; v++) sums[r][v] = load(to + r * c.row + v * LANES);
+        tile<Word>(sums, terms, a.at + i * a.row, a.row, a.step, b.at, b.row);
+        for (int r = 0; r < ROWS; r++)
+            for (int v = 0; v < VECTORS; v++) store(to + r * c.row + v * LANES, sums[r][v]);
+    }
 }
 
-// Subnormal numbers count as such in this thread, whatever the caller has set.
-class Ieee {
-#if defined(__SSE2__)
-    unsigned before = _mm_getcsr();
-
-  public:
-    Ieee() { _mm_setcsr(before & ~0x8040u); }
-    ~Ieee() { _mm_setcsr(before); }
-#else
-  public:
-    Ieee() {}
-    ~Ieee() {}
-#endif
-};
+// c += a · b of `terms` words; rows a multiple of ROWS, columns of LANES.
+template <typename Word> inline void multiply(Operand a, Matrix b, Matrix c, int64_t rows, int64_t columns, int64_t terms) {
+    int64_t j = 0;
+    for (; j + WIDTH <= columns; j += WIDTH) multiply_strip<Word, VECTORS>(a, {b.at + j, b.row}, {c.at + j, c.row}, rows, terms);
+    for (; j < columns; j += LANES) multiply_strip<Word, 1>(a, {b.at + j, b.row}, {c.at + j, c.row}, rows, terms);
+}
 
 enum Kind : int64_t { F32, BF16, E4M3 };
 

@@ -4,6 +4,9 @@ Layout [batch, length, heads, d]. A cache is [batch, tokens, d]; or pages [pages
 [batch, pages of a sequence] that says which page holds tokens 0, 1, … of each sequence.
 """
 
+import math
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -59,7 +62,9 @@ def dsa_index(
         sizes.check("k_scale", k_scale, _cache(table).removesuffix(" d"), SCALES)
     if top_k < 1:
         raise InputError(f"dsa_index: top_k is {top_k}, expected 1 or more")
-    return _index(q, k, weights, q_scale, k_scale, _table(sizes, table), _start(sizes, start, q), top_k)  # type: ignore[no-any-return]
+    kept, first = _table(sizes, table), _start(sizes, start, q)
+    found: Tensor = _index(q, k, weights, q_scale, k_scale, kept, first, top_k)
+    return found
 
 
 def dsa_attention(
@@ -96,8 +101,9 @@ def dsa_attention(
     if not 1 <= d_v <= q.shape[-1]:
         raise InputError(f"dsa_attention: d_v is {d_v}, expected 1 to {q.shape[-1]}, the d of q")
     scale = q.shape[-1] ** -0.5 if scale is None else scale
-    out, _ = _attention(q, latent, choice, _table(sizes, table), _start(sizes, start, q), d_v, scale)
-    return out  # type: ignore[no-any-return]
+    kept, first = _table(sizes, table), _start(sizes, start, q)
+    found: tuple[Tensor, Tensor] = _attention(q, latent, choice, kept, first, d_v, scale)
+    return found[0]
 
 
 def dsa_quantize(x: Tensor, *, rotate: bool = False) -> tuple[Tensor, Tensor]:
@@ -121,12 +127,13 @@ def hadamard(x: Tensor) -> Tensor:
     d = x.shape[-1]
     if d & (d - 1) or not d:
         raise InputError(f"hadamard: x has shape {list(x.shape)}, expected a power of two as the last size")
-    found, half = x if x.dtype == torch.float64 else x.float(), 1
+    found = x if x.dtype == torch.float64 else x.float()
+    half = 1
     while half < d:
         a, b = found.unflatten(-1, (-1, 2, half)).unbind(-2)
         found = torch.stack((a + b, a - b), -2).flatten(-3)
         half *= 2
-    return (found * d**-0.5).to(x.dtype)
+    return (found / math.sqrt(d)).to(x.dtype)
 
 
 def _cache(table: Tensor | None) -> str:
@@ -150,6 +157,8 @@ def _start(sizes: Sizes, start: int | Tensor, q: Tensor) -> Tensor:
 
 
 def _run_index(q: Tensor, *rest: object) -> Tensor:
+    if q.dtype in (torch.float16, torch.float64):  # rounded or widened to fp32 first, whoever computes it
+        q = q.float()
     found: Tensor = backend.kernel("dsa", "dsa_index", q.device, q.dtype)(q, *rest)
     return found
 
@@ -176,11 +185,11 @@ def _run_backward(
     return found
 
 
-def _index_shapes(q: Tensor, *rest: object) -> Tensor:
+def _index_shapes(q: Tensor, *rest: Any) -> Tensor:
     return q.new_empty((*q.shape[:2], rest[-1]), dtype=torch.int32)
 
 
-def _attention_shapes(q: Tensor, *rest: object) -> tuple[Tensor, Tensor]:
+def _attention_shapes(q: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
     wide = torch.float64 if q.dtype == torch.float64 else torch.float32
     return q.new_empty((*q.shape[:3], rest[-2])), q.new_empty(q.shape[:3], dtype=wide)
 
@@ -189,15 +198,14 @@ def _backward_shapes(d_out: Tensor, d_lse: Tensor, q: Tensor, latent: Tensor, *r
     return torch.empty_like(q), torch.empty_like(latent)
 
 
-def _keep(ctx: torch.autograd.function.FunctionCtx, inputs: tuple, output: tuple) -> None:  # type: ignore[type-arg]
+def _keep(ctx: register.Context, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
     q, latent, choice, table, start, _, scale = inputs
     ctx.save_for_backward(q, latent, choice, table, start, *output)
-    ctx.scale = scale  # type: ignore[attr-defined]
+    ctx.options = (scale,)
 
 
-def _gradients(ctx: torch.autograd.function.FunctionCtx, d_out: Tensor, d_lse: Tensor) -> tuple[Tensor | None, ...]:
-    saved = ctx.saved_tensors  # type: ignore[attr-defined]
-    d_q, d_latent = _backward(d_out, d_lse, *saved, ctx.scale)  # type: ignore[attr-defined]
+def _gradients(ctx: register.Context, d_out: Tensor, d_lse: Tensor) -> tuple[Tensor | None, ...]:
+    d_q, d_latent = _backward(d_out, d_lse, *ctx.saved_tensors, *ctx.options)
     return d_q, d_latent, None, None, None, None, None
 
 
