@@ -1,0 +1,134 @@
+"""Linear layers with scaled weights in Triton."""
+
+import torch
+from torch import Tensor
+
+from xinqiao.ops.triton import linear_kernels
+from xinqiao.ops.triton.launch import Launch, above, ceil
+
+DTYPES = frozenset((torch.float32, torch.float16, torch.bfloat16))
+QUANTISED = {None: 0, "1x128": 128, "1x32": 32}
+
+
+def linear_block_fp8(
+    x: Tensor,
+    weight: Tensor,
+    scale: Tensor,
+    bias: Tensor | None = None,
+    *,
+    block: tuple[int, int] = (128, 128),
+    activation: str | None = None,
+) -> Tensor:
+    rows = x.reshape(-1, x.shape[-1]).contiguous()
+    quantised = QUANTISED[activation]
+    exponents = None
+    if quantised:
+        exponents = torch.empty(len(rows), ceil(rows.shape[1], quantised), dtype=torch.uint8, device=x.device)
+        exponents_launch(rows, exponents, quantised).run()
+    out = torch.empty(len(rows), weight.shape[0], dtype=x.dtype, device=x.device)
+    block_launch(rows, (weight, scale, block), out, bias=bias, exponents=(exponents, quantised)).run()
+    return out.view(*x.shape[:-1], -1)
+
+
+def linear_block_fp8_backward(
+    gradient: Tensor, weight: Tensor, scale: Tensor, *, block: tuple[int, int] = (128, 128)
+) -> Tensor:
+    """The gradient of x."""
+    rows = gradient.reshape(-1, gradient.shape[-1]).contiguous()
+    out = torch.empty(len(rows), weight.shape[1], dtype=gradient.dtype, device=gradient.device)
+    block_back_launch(rows, (weight, scale, block), out).run()
+    return out.view(*gradient.shape[:-1], -1)
+
+
+def linear_int8(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None = None) -> Tensor:
+    rows = x.reshape(-1, x.shape[-1]).contiguous()
+    values = torch.empty_like(rows, dtype=torch.int8)
+    unit = torch.empty(len(rows), dtype=torch.float32, device=x.device)
+    int8_rows_launch(rows, values, unit).run()
+    out = torch.empty(len(rows), weight.shape[0], dtype=x.dtype, device=x.device)
+    int8_launch(values, unit, weight, scale, out, bias=bias).run()
+    return out.view(*x.shape[:-1], -1)
+
+
+Scaled = tuple[Tensor, Tensor | None, tuple[int, int]]  # weight [n, k] or [experts, n, k], its scales and their block
+
+
+def exponents_launch(x: Tensor, exponents: Tensor, block: int) -> Launch:
+    m, k = x.shape
+    arguments = {"x": x, "exponents": exponents, "m": m, "k": k}
+    return Launch(linear_kernels.largest, (ceil(m, 16), ceil(k, block)), arguments, {"BLOCK": block, "TILE": 16})
+
+
+def block_launch(
+    x: Tensor,
+    scaled: Scaled,
+    out: Tensor,
+    *,
+    bias: Tensor | None = None,
+    exponents: tuple[Tensor | None, int] = (None, 0),
+    ends: Tensor | None = None,
+) -> Launch:
+    """x [m, k]; ends: where each expert's rows end, int [experts]."""
+    (m, k), n = x.shape, out.shape[1]
+    tile_m, tile_n, tile_k = fit_tiles(x, scaled, exponents[1])
+    arguments = {"x": x, "exponents": exponents[0], "bias": bias, "ends": ends, "out": out, "m": m, "n": n, "k": k}
+    constants = {"QUANTISED": exponents[1], "TILE_M": tile_m, "TILE_N": tile_n, "TILE_K": tile_k}
+    given, shape = _weights(scaled, ends)
+    grid = (grid_rows(m, tile_m, ends), ceil(n, tile_n))
+    return Launch(linear_kernels.multiply, grid, arguments | given, constants | shape, stages=3)
+
+
+def block_back_launch(gradient: Tensor, scaled: Scaled, out: Tensor, *, ends: Tensor | None = None) -> Launch:
+    (m, n), k = gradient.shape, out.shape[1]
+    tile_m, tile_n, tile_k = fit_tiles(gradient, scaled, 0)
+    arguments = {"grad": gradient, "ends": ends, "out": out, "m": m, "n": n, "k": k}
+    given, shape = _weights(scaled, ends)
+    constants = shape | {"TILE_M": tile_m, "TILE_N": tile_n, "TILE_K": tile_k}
+    grid = (grid_rows(m, tile_m, ends), ceil(k, tile_k))
+    return Launch(linear_kernels.multiply_back, grid, arguments | given, constants, stages=3)
+
+
+def int8_rows_launch(x: Tensor, values: Tensor, unit: Tensor) -> Launch:
+    m, k = x.shape
+    arguments = {"x": x, "values": values, "unit": unit, "m": m, "k": k}
+    return Launch(linear_kernels.to_int8, (m,), arguments, {"TILE": min(1024, above(k))})
+
+
+def int8_launch(
+    values: Tensor,
+    unit: Tensor,
+    weight: Tensor,
+    scale: Tensor,
+    out: Tensor,
+    *,
+    bias: Tensor | None = None,
+    ends: Tensor | None = None,
+) -> Launch:
+    (m, k), n = values.shape, out.shape[1]
+    tile_m = 64 if m > 16 else 16
+    arguments = {"x": values, "unit": unit, "weight": weight.contiguous(), "scale": scale.contiguous(), "bias": bias}
+    arguments |= {"ends": ends, "out": out, "m": m, "n": n, "k": k}
+    constants = {"EXPERTS": 0 if ends is None else len(ends), "TILE_M": tile_m, "TILE_N": 64, "TILE_K": 64}
+    grid = (grid_rows(m, tile_m, ends), ceil(n, 64))
+    return Launch(linear_kernels.multiply_int8, grid, arguments, constants, stages=3)
+
+
+def grid_rows(m: int, tile: int, ends: Tensor | None) -> int:
+    """Tiles of rows: at most one more for every expert."""
+    return ceil(m, tile) if ends is None else m // tile + len(ends)
+
+
+def fit_tiles(x: Tensor, scaled: Scaled, quantised: int) -> tuple[int, int, int]:
+    m, block = len(x), scaled[2]
+    tile_k = min(64, block[1]) if scaled[1] is not None else 64
+    return (64 if m > 16 else 16), 64, min(tile_k, quantised or 64)
+
+
+def _weights(scaled: Scaled, ends: Tensor | None) -> tuple[dict[str, Tensor | None], dict[str, int | bool]]:
+    weight, scale, block = scaled
+    e8m0 = scale is not None and scale.dtype in (torch.uint8, torch.float8_e8m0fnu)
+    if scale is not None:
+        weight = weight.contiguous().view(torch.uint8)
+        scale = scale.contiguous().view(torch.uint8) if e8m0 else scale.contiguous()
+    shape = {"E4M3": scale is not None, "BYTES": e8m0, "BLOCK_N": block[0], "BLOCK_K": block[1]}
+    return {"weight": weight.contiguous(), "scale": scale}, shape | {"EXPERTS": 0 if ends is None else len(ends)}
