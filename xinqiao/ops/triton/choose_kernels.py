@@ -5,7 +5,7 @@ import triton.language as tl
 
 from xinqiao.ops.triton.arithmetic import exp, lane_total
 from xinqiao.ops.triton.attention_tiles import last_key
-from xinqiao.ops.triton.nsa_kernels import placed
+from xinqiao.ops.triton.nsa_kernels import key_rows, placed
 
 
 @triton.jit
@@ -13,13 +13,16 @@ def logits(
     q: tl.tensor,
     k: tl.tensor,
     sequences: tl.tensor,
-    table: tl.tensor,
+    parts: tl.tensor,
+    pages: tl.tensor,
     logits: tl.tensor,
     scale: tl.tensor,
     kv_heads: tl.tensor,
     width: tl.tensor,
     LENGTH: tl.constexpr,
     STRIDE: tl.constexpr,
+    PAGES: tl.constexpr,
+    PAGE: tl.constexpr,
     GROUP: tl.constexpr,
     D: tl.constexpr,
     ROWS: tl.constexpr,
@@ -27,14 +30,14 @@ def logits(
 ) -> None:
     """logits [places, kv_heads, GROUP, width] of one query and TILE keys: fma over d in order, then times scale."""
     head = tl.program_id(1)
-    first, q0, rows, k0, count, start = placed(table, sequences)
+    sequence, first, q0, rows, k0, count, start = placed(parts, sequences)
     key = tl.program_id(2) * TILE + tl.arange(0, TILE)
     last = tl.where(first < rows, tl.minimum(last_key(start + first, LENGTH, STRIDE), count - 1), -1)
     if tl.program_id(2) * TILE <= last:
         g = tl.arange(0, ROWS)
         live, known = g < GROUP, key <= last
         line = ((q0 + first) * kv_heads + head) * GROUP + g
-        at = (k0 + key) * kv_heads + head
+        at = key_rows(key, known, k0, sequence, pages, PAGES, PAGE) * kv_heads + head
         found = tl.zeros([ROWS, TILE], tl.float32)
         for i in range(D):
             a = tl.load(q + line * D + i, mask=live, other=0.0).to(tl.float32)
@@ -50,19 +53,18 @@ def shares(
     logits: tl.tensor,
     shares: tl.tensor,
     sequences: tl.tensor,
-    table: tl.tensor,
+    parts: tl.tensor,
     kv_heads: tl.tensor,
     width: tl.tensor,
     LENGTH: tl.constexpr,
     STRIDE: tl.constexpr,
     GROUP: tl.constexpr,
-    ROWS: tl.constexpr,
     TILE: tl.constexpr,
     LANES: tl.constexpr,
 ) -> None:
     """shares [places, kv_heads, width]: softmax of every head, summed over the group from the first head on."""
     head = tl.program_id(1)
-    first, q0, rows, k0, count, start = placed(table, sequences)
+    sequence, first, q0, rows, k0, count, start = placed(parts, sequences)
     last = tl.where(first < rows, tl.minimum(last_key(start + first, LENGTH, STRIDE), count - 1), -1)
     place = tl.program_id(0).to(tl.int64) * kv_heads + head
     column = tl.arange(0, TILE)
@@ -96,7 +98,7 @@ def highest(
     weights: tl.tensor,
     choice: tl.tensor,
     sequences: tl.tensor,
-    table: tl.tensor,
+    parts: tl.tensor,
     kv_heads: tl.tensor,
     width: tl.tensor,
     first: tl.tensor,
@@ -113,7 +115,7 @@ def highest(
     """choice [rows, kv_heads, TAKEN], ascending, then -1. A block's score is the weighted sum of the shares of the keys
     at STEP · block + first and the OFFSETS - 1 after it."""
     head = tl.program_id(1)
-    token, q0, rows, k0, count, start = placed(table, sequences)
+    sequence, token, q0, rows, k0, count, start = placed(parts, sequences)
     if token < rows:
         last = tl.minimum(last_key(start + token, LENGTH, STRIDE), count - 1)
         row = shares + (tl.program_id(0).to(tl.int64) * kv_heads + head) * width

@@ -1,26 +1,25 @@
-"""Linear layers with scaled weights in Triton."""
+"""Linear layers of 8-bit weights in Triton: the arguments are those of `reference/linear.py`."""
 
 import torch
 from torch import Tensor
 
+from xinqiao.ops.reference.linear import ACTIVATIONS
 from xinqiao.ops.triton import linear_kernels
 from xinqiao.ops.triton.launch import Launch, above, ceil
 
 DTYPES = frozenset((torch.float32, torch.float16, torch.bfloat16))
-QUANTISED = {None: 0, "1x128": 128, "1x32": 32}
 
 
 def linear_block_fp8(
     x: Tensor,
     weight: Tensor,
     scale: Tensor,
-    bias: Tensor | None = None,
-    *,
-    block: tuple[int, int] = (128, 128),
-    activation: str | None = None,
+    bias: Tensor | None,
+    block: tuple[int, int],
+    activation: str | None,
 ) -> Tensor:
     rows = x.reshape(-1, x.shape[-1]).contiguous()
-    quantised = QUANTISED[activation]
+    quantised = 0 if activation is None else ACTIVATIONS[activation]
     exponents = None
     if quantised:
         exponents = torch.empty(len(rows), ceil(rows.shape[1], quantised), dtype=torch.uint8, device=x.device)
@@ -30,17 +29,14 @@ def linear_block_fp8(
     return out.view(*x.shape[:-1], -1)
 
 
-def linear_block_fp8_backward(
-    gradient: Tensor, weight: Tensor, scale: Tensor, *, block: tuple[int, int] = (128, 128)
-) -> Tensor:
-    """The gradient of x."""
+def linear_block_fp8_backward(gradient: Tensor, weight: Tensor, scale: Tensor, block: tuple[int, int]) -> Tensor:
     rows = gradient.reshape(-1, gradient.shape[-1]).contiguous()
     out = torch.empty(len(rows), weight.shape[1], dtype=gradient.dtype, device=gradient.device)
     block_back_launch(rows, (weight, scale, block), out).run()
     return out.view(*gradient.shape[:-1], -1)
 
 
-def linear_int8(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear_int8(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
     rows = x.reshape(-1, x.shape[-1]).contiguous()
     values = torch.empty_like(rows, dtype=torch.int8)
     unit = torch.empty(len(rows), dtype=torch.float32, device=x.device)
@@ -48,6 +44,10 @@ def linear_int8(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None = 
     out = torch.empty(len(rows), weight.shape[0], dtype=x.dtype, device=x.device)
     int8_launch(values, unit, weight, scale, out, bias=bias).run()
     return out.view(*x.shape[:-1], -1)
+
+
+def linear_int8_backward(gradient: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
+    return linear_block_fp8_backward(gradient, weight, scale[:, None], (1, weight.shape[1]))
 
 
 Scaled = tuple[Tensor, Tensor | None, tuple[int, int]]  # weight [n, k] or [experts, n, k], its scales and their block
@@ -128,7 +128,7 @@ def _weights(scaled: Scaled, ends: Tensor | None) -> tuple[dict[str, Tensor | No
     weight, scale, block = scaled
     e8m0 = scale is not None and scale.dtype in (torch.uint8, torch.float8_e8m0fnu)
     if scale is not None:
-        weight = weight.contiguous().view(torch.uint8)
+        weight = weight.view(torch.uint8) if weight.dtype == torch.float8_e4m3fn else weight
         scale = scale.contiguous().view(torch.uint8) if e8m0 else scale.contiguous()
-    shape = {"E4M3": scale is not None, "BYTES": e8m0, "BLOCK_N": block[0], "BLOCK_K": block[1]}
+    shape = {"SCALED": scale is not None, "BYTES": e8m0, "BLOCK_N": block[0], "BLOCK_K": block[1]}
     return {"weight": weight.contiguous(), "scale": scale}, shape | {"EXPERTS": 0 if ends is None else len(ends)}

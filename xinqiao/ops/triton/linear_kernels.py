@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from xinqiao.ops.triton.arithmetic import e4m3, power_of_two, scale_bits, to_e4m3
+from xinqiao.ops.triton.arithmetic import WHOLE, e4m3, power_of_two, scale_bits, to_e4m3
 
 
 @triton.jit
@@ -33,11 +33,16 @@ def place(ends: tl.tensor, m: tl.tensor, EXPERTS: tl.constexpr, TILE: tl.constex
 
 
 @triton.jit
+def codes(weight: tl.tensor) -> tl.tensor:
+    """fp32 of e4m3 bytes or of whole numbers."""
+    return e4m3(weight) if weight.dtype == tl.uint8 else weight.to(tl.float32)
+
+
+@triton.jit
 def scales(pointer: tl.tensor, offsets: tl.tensor, mask: tl.tensor, BYTES: tl.constexpr) -> tl.tensor:
     """fp32 scales, of fp32 or of e8m0 bytes."""
-    if BYTES:
-        return power_of_two(tl.load(pointer + offsets, mask=mask, other=127))
-    return tl.load(pointer + offsets, mask=mask, other=1.0)
+    found = tl.load(pointer + offsets, mask=mask, other=0)
+    return power_of_two(found) if BYTES else found
 
 
 @triton.jit
@@ -53,7 +58,7 @@ def multiply(
     n: tl.tensor,
     k: tl.tensor,
     EXPERTS: tl.constexpr,
-    E4M3: tl.constexpr,
+    SCALED: tl.constexpr,
     BYTES: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -84,11 +89,11 @@ def multiply(
                 offset = row * ((k + QUANTISED - 1) // QUANTISED) + start // QUANTISED
                 unit = power_of_two(tl.load(exponents + offset, mask=rows, other=127))
                 a = to_e4m3(a.to(tl.float32) / unit[:, None]).to(tl.float16)
-            b = e4m3(w).to(a.dtype) if E4M3 else w
+            b = codes(w).to(a.dtype) if SCALED else w
             part = tl.dot(a, tl.trans(b), input_precision="ieee")
             if QUANTISED > 0:
                 part = part * unit[:, None]
-            if E4M3:
+            if SCALED:
                 offset = (expert * blocks + column // BLOCK_N) * width + start // BLOCK_K
                 part = part * scales(scale, offset, columns, BYTES)[None, :]
             total += part
@@ -109,7 +114,7 @@ def multiply_back(
     n: tl.tensor,
     k: tl.tensor,
     EXPERTS: tl.constexpr,
-    E4M3: tl.constexpr,
+    SCALED: tl.constexpr,
     BYTES: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
@@ -133,15 +138,15 @@ def multiply_back(
             a = tl.load(grad_row + at[None, :], mask=rows[:, None] & live[None, :], other=0.0)
             from_row = (expert.to(tl.int64) * n + at)[:, None] * k + column[None, :]
             b = tl.load(weight + from_row, mask=live[:, None] & columns[None, :], other=0)
-            if E4M3:
+            if SCALED:
                 block = (expert * blocks + at // BLOCK_N) * width
                 if BLOCK_N == 1:  # in fp32, where the product has room
                     offset = block[:, None] + (column // BLOCK_K)[None, :]
-                    b = e4m3(b) * scales(scale, offset, live[:, None] & columns[None, :], BYTES)
+                    b = codes(b) * scales(scale, offset, live[:, None] & columns[None, :], BYTES)
                     total += tl.dot(a.to(tl.float32), b, input_precision="ieee")
                 else:
                     offset = (expert * blocks + start // BLOCK_N) * width + column // BLOCK_K
-                    part = tl.dot(a, e4m3(b).to(a.dtype), input_precision="ieee")
+                    part = tl.dot(a, codes(b).to(a.dtype), input_precision="ieee")
                     total += part * scales(scale, offset, columns, BYTES)[None, :]
             else:
                 total += tl.dot(a, b, input_precision="ieee")
@@ -167,20 +172,27 @@ def largest(
 def to_int8(
     x: tl.tensor, values: tl.tensor, unit: tl.tensor, m: tl.tensor, k: tl.tensor, TILE: tl.constexpr
 ) -> None:
-    """Rows of x as whole numbers from -127 to 127 times unit [m] = max |x| / 127, ties to even."""
+    """Rows of x as whole numbers from -127 to 127 times unit [m] = max |x| / 127, ties to even.
+
+    unit is NaN for a row that holds an infinity or NaN.
+    """
     row = tl.program_id(0).to(tl.int64)
     peak = tl.zeros([TILE], tl.float32)
+    lost = tl.zeros([TILE], tl.int32)
     for start in range(0, k, TILE):
         at = start + tl.arange(0, TILE)
-        peak = tl.maximum(peak, tl.abs(tl.load(x + row * k + at, mask=at < k, other=0.0).to(tl.float32)))
-    most = tl.max(peak, 0)
-    step = tl.where(most == 0.0, 1.0, tl.div_rn(most, 127.0))
-    tl.store(unit + row, step)
+        a = tl.abs(tl.load(x + row * k + at, mask=at < k, other=0.0).to(tl.float32))
+        lost = tl.where(a < float("inf"), lost, 1)
+        peak = tl.maximum(peak, a)
+    step = tl.div_rn(tl.max(peak, 0), 127.0)
+    step = tl.where(step == 0.0, 1.0, step)
+    tl.store(unit + row, tl.where(tl.max(lost, 0) == 1, float("nan"), step))
     for start in range(0, k, TILE):
         at = start + tl.arange(0, TILE)
         a = tl.load(x + row * k + at, mask=at < k, other=0.0).to(tl.float32)
-        whole = (tl.div_rn(a, tl.zeros([TILE], tl.float32) + step) + 12582912.0) - 12582912.0
-        tl.store(values + row * k + at, whole.to(tl.int8), mask=at < k)
+        a = tl.div_rn(a, tl.zeros([TILE], tl.float32) + step)
+        a = tl.where(a > 127.0, 127.0, tl.where(a < -127.0, -127.0, tl.where(a == a, a, 0.0)))
+        tl.store(values + row * k + at, ((a + WHOLE) - WHOLE).to(tl.int8), mask=at < k)
 
 
 @triton.jit

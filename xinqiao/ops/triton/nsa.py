@@ -16,12 +16,28 @@ SCRATCH = 1 << 26  # logits that `choose` holds at once
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, sequences: Tensor, keys: Keys | Choosing, choice: Tensor | None, scale: float
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    sequences: Tensor,
+    keys: Keys | Choosing,
+    choice: Tensor | None,
+    scale: float,
+    table: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    out = q.new_zeros(*q.shape[:2], v.shape[2])
-    lse = q.new_full(q.shape[:2], -torch.inf)
-    attend_launch(q.contiguous(), k.contiguous(), v.contiguous(), sequences, (keys, choice, scale), (out, lse)).run()
+    """table: int32 [sequences, pages]; k and v are then pages, [pages, tokens of a page, kv_heads, d]."""
+    out = q.new_zeros(*q.shape[:2], v.shape[-1])
+    lse = torch.full(q.shape[:2], -torch.inf, device=q.device)
+    seen = keys, choice, scale
+    attend_launch(q.contiguous(), k.contiguous(), v.contiguous(), sequences, seen, (out, lse), table).run()
     return out, lse
+
+
+def compressed(
+    q: Tensor, k: Tensor, v: Tensor, sequences: Tensor, rule: Choosing, scale: float, table: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    out, lse = attend(q, k, v, sequences, rule, None, scale, table)
+    return out, lse, choose(q, k, sequences, rule, scale, table)
 
 
 def attend_backward(
@@ -48,12 +64,25 @@ Seen = tuple[Keys | Choosing, Tensor | None, float]  # keys, choice, scale
 
 
 def attend_launch(
-    q: Tensor, k: Tensor, v: Tensor, sequences: Tensor, seen: Seen, results: tuple[Tensor, Tensor]
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    sequences: Tensor,
+    seen: Seen,
+    results: tuple[Tensor, Tensor],
+    table: Tensor | None = None,
 ) -> Launch:
     constants = _constants(q, k, v, seen)
-    table = tiles(sequences[:, 1], constants["TOKENS"], q.shape[0])
-    arguments = _arguments(q, k, v, sequences, seen) | {"table": table, "out": results[0], "lse": results[1]}
-    return Launch(nsa_kernels.attend, (len(table), k.shape[1]), arguments, constants)
+    parts = tiles(sequences[:, 1], constants["TOKENS"], q.shape[0])
+    pages, paged = _pages(k, table)
+    arguments = _arguments(q, k, v, sequences, seen) | {"out": results[0], "lse": results[1], "parts": parts} | pages
+    return Launch(nsa_kernels.attend, (len(parts), k.shape[-2]), arguments, constants | paged)
+
+
+def _pages(k: Tensor, table: Tensor | None) -> tuple[dict[str, Tensor | None], dict[str, int]]:
+    if table is None:
+        return {"pages": None}, {"PAGES": 0, "PAGE": 0}
+    return {"pages": table.contiguous()}, {"PAGES": table.shape[1], "PAGE": k.shape[1]}
 
 
 def backward_launches(
@@ -68,15 +97,15 @@ def backward_launches(
     """Those of q's gradient, and of k's and v's."""
     constants, choice = _constants(q, k, v, seen), seen[1]
     common = _arguments(q, k, v, sequences, seen) | dict(given)
-    table = tiles(sequences[:, 1], constants["TOKENS"], q.shape[0])
+    parts = tiles(sequences[:, 1], constants["TOKENS"], q.shape[0])
     first = Launch(
-        nsa_kernels.attend_back_q, (len(table), k.shape[1]), common | {"table": table, "dq": results[0]}, constants
+        nsa_kernels.attend_back_q, (len(parts), k.shape[1]), common | {"parts": parts, "dq": results[0]}, constants
     )
     blocks = tiles(sequences[:, 3], constants["BLOCK"], k.shape[0])
     blocks[:, 1] //= constants["BLOCK"]
     takers, ends = (None, None) if choice is None else _takers(choice, sequences, blocks, constants["BLOCK"])
     del common["choice"]
-    arguments = common | {"takers": takers, "ends": ends, "table": blocks, "dk": results[1], "dv": results[2]}
+    arguments = common | {"takers": takers, "ends": ends, "parts": blocks, "dk": results[1], "dv": results[2]}
     grid = (len(blocks), k.shape[1], ceil(constants["BLOCK"], constants["TILE"]))
     return [first, Launch(nsa_kernels.attend_back_kv, grid, arguments, constants)]
 
@@ -114,14 +143,14 @@ def _takers(choice: Tensor, sequences: Tensor, blocks: Tensor, block: int) -> tu
 
 def _arguments(q: Tensor, k: Tensor, v: Tensor, sequences: Tensor, seen: Seen) -> dict[str, Tensor | int | float | None]:
     choice = None if seen[1] is None else seen[1].contiguous()
-    sizes = {"heads": q.shape[1], "kv_heads": k.shape[1], "scale": float(seen[2])}
+    sizes = {"heads": q.shape[1], "kv_heads": k.shape[-2], "scale": float(seen[2])}
     return {"q": q, "k": k, "v": v, "sequences": sequences.contiguous(), "choice": choice, **sizes}
 
 
 def _constants(q: Tensor, k: Tensor, v: Tensor, seen: Seen) -> dict[str, int]:
     keys, choice, _ = seen
-    group, chosen = q.shape[1] // k.shape[1], 0 if choice is None else choice.shape[2]
-    d_k, d_v = q.shape[2], v.shape[2]
+    group, chosen = q.shape[1] // k.shape[-2], 0 if choice is None else choice.shape[2]
+    d_k, d_v = q.shape[2], v.shape[-1]
     rows, tile = fit.attention(group, d_k, d_v, q.dtype, q.device, chosen=bool(chosen))
     return {
         "CHOSEN": chosen,
@@ -139,40 +168,49 @@ def _constants(q: Tensor, k: Tensor, v: Tensor, seen: Seen) -> dict[str, int]:
     }
 
 
-def choose(q: Tensor, k: Tensor, sequences: Tensor, rule: Choosing, scale: float) -> Tensor:
-    choice = torch.full((q.shape[0], k.shape[1], rule.blocks), -1, dtype=torch.int32, device=q.device)
-    q, k = q.contiguous(), k.contiguous()
-    for launch in choose_launches(q, k, sequences, rule, scale, choice):
+def choose(
+    q: Tensor, k: Tensor, sequences: Tensor, rule: Choosing, scale: float, table: Tensor | None = None
+) -> Tensor:
+    choice = torch.full((q.shape[0], k.shape[-2], rule.blocks), -1, dtype=torch.int32, device=q.device)
+    for launch in choose_launches(q.contiguous(), k.contiguous(), sequences, (rule, table, scale), choice):
         launch.run()
     return choice
 
 
 def choose_launches(
-    q: Tensor, k: Tensor, sequences: Tensor, rule: Choosing, scale: float, choice: Tensor
+    q: Tensor, k: Tensor, sequences: Tensor, ruled: tuple[Choosing, Tensor | None, float], choice: Tensor
 ) -> Iterator[Launch]:
     """Logits, shares and choice of a part of the queries at a time, so that memory is linear in the length."""
+    rule, table, scale = ruled
     rows, heads, d = q.shape
-    keys, kv_heads, _ = k.shape
-    group, width = heads // kv_heads, ceil(keys, fit.EXACT) * fit.EXACT
+    kv_heads, keys = k.shape[-2], k.shape[0] if table is None else table.shape[1] * k.shape[1]
+    width = ceil(keys, fit.EXACT) * fit.EXACT
     step = max(1, min(rows, SCRATCH // max(1, heads * width)))
-    logits = torch.empty(step * heads * width, device=q.device)
-    shares = torch.empty(step * kv_heads * width, device=q.device)
-    of_row = tiles(sequences[:, 1], 1, rows)
-    first, weights = zip(*offsets(rule), strict=True)
+    logits = torch.empty(step, heads, width, device=q.device)
+    shares = torch.empty(step, kv_heads, width, device=q.device)
+    pages, paged = _pages(k, table)
     common = {"sequences": sequences.contiguous(), "kv_heads": kv_heads, "width": width}
     seen = {"LENGTH": rule.length, "STRIDE": rule.stride}
-    shape = {"GROUP": group, "ROWS": above(group), "TILE": fit.EXACT}
-    times = torch.tensor(weights, dtype=torch.int32, device=q.device)
+    group = seen | {"GROUP": heads // kv_heads, "TILE": fit.EXACT}
+    first = seen | {"ROWS": above(heads // kv_heads), "D": d}
+    score = choosing(rule, keys, q.device)
+    of_row = tiles(sequences[:, 1], 1, rows)
     for begin in range(0, len(of_row), step):
-        table = of_row[begin : begin + step].contiguous()
-        grid = (len(table), kv_heads)
-        shared = common | {"table": table}
-        arguments = shared | {"q": q, "k": k, "logits": logits, "scale": float(scale)}
-        yield Launch(choose_kernels.logits, (*grid, width // fit.EXACT), arguments, {**shape, **seen, "D": d}, exact=True)
-        arguments = shared | {"logits": logits, "shares": shares}
-        yield Launch(choose_kernels.shares, grid, arguments, {**shape, **seen, "LANES": LANES}, exact=True)
-        arguments = shared | {"shares": shares, "weights": times, "choice": choice, "first": first[0]}
-        constants = {"BLOCK": rule.block, "STEP": rule.block // rule.stride, "OFFSETS": len(weights)}
-        blocks = above(ceil(keys * rule.stride + rule.length, rule.block) + 1)
-        constants |= {"TAKEN": rule.blocks, "INITIAL": rule.initial, "LOCAL": rule.local, "BLOCKS": blocks}
-        yield Launch(choose_kernels.highest, grid, arguments, constants | seen, exact=True)
+        parts = of_row[begin : begin + step].contiguous()
+        grid, shared = (len(parts), kv_heads), common | {"parts": parts}
+        given = shared | pages | {"q": q, "k": k, "logits": logits, "scale": float(scale)}
+        yield Launch(choose_kernels.logits, (*grid, width // fit.EXACT), given, group | paged | first, exact=True)
+        given = shared | {"logits": logits, "shares": shares}
+        yield Launch(choose_kernels.shares, grid, given, group | {"LANES": LANES}, exact=True)
+        given = shared | score[0] | {"shares": shares, "choice": choice}
+        yield Launch(choose_kernels.highest, grid, given, seen | score[1], exact=True)
+
+
+def choosing(rule: Choosing, keys: int, device: torch.device) -> tuple[dict[str, Tensor | int], dict[str, int]]:
+    """Arguments and constants of `highest` that come from the rule."""
+    first, weights = zip(*offsets(rule), strict=True)
+    tokens = keys * rule.stride + rule.length
+    constants = {"BLOCK": rule.block, "STEP": rule.block // rule.stride, "OFFSETS": len(weights)}
+    constants |= {"TAKEN": rule.blocks, "INITIAL": rule.initial, "LOCAL": rule.local}
+    times = torch.tensor(weights, dtype=torch.int32, device=device)
+    return {"weights": times, "first": first[0]}, constants | {"BLOCKS": above(ceil(tokens, rule.block))}

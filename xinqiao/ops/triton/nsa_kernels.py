@@ -1,7 +1,7 @@
 """Attention of tokens, over the keys up to them, in a window, or in chosen blocks, and its gradients.
 
 A program takes TOKENS tokens of one sequence and the GROUP heads that share a key head: ROWS ≥ TOKENS · GROUP rows of a
-tile. `table` has its sequence (-1: none) and its first token, or for the keys' gradients its block of keys.
+tile. `parts` has its sequence (-1: none) and its first token, or for the keys' gradients its block of keys.
 """
 
 import triton
@@ -11,13 +11,25 @@ from xinqiao.ops.triton.attention_tiles import first_key, last_key, part, produc
 
 
 @triton.jit
-def placed(table: tl.tensor, sequences: tl.tensor) -> tl.tensor:
-    """(first token or block, first row of q, rows, first row of k, keys, position of the first query)."""
-    at = table + 2 * tl.program_id(0).to(tl.int64)
-    row = sequences + 5 * tl.maximum(tl.load(at), 0).to(tl.int64)
+def placed(parts: tl.tensor, sequences: tl.tensor) -> tl.tensor:
+    """(sequence, first token or block, first row of q, rows, first row of k, keys, position of the first query)."""
+    at = parts + 2 * tl.program_id(0).to(tl.int64)
+    sequence = tl.maximum(tl.load(at), 0).to(tl.int64)
+    row = sequences + 5 * sequence
     first = tl.load(at + 1)
     rows, count, start = tl.load(row + 1).to(tl.int32), tl.load(row + 3).to(tl.int32), tl.load(row + 4).to(tl.int32)
-    return first, tl.load(row), rows, tl.load(row + 2), count, start
+    return sequence, first, tl.load(row), rows, tl.load(row + 2), count, start
+
+
+@triton.jit
+def key_rows(
+    key: tl.tensor, known: tl.tensor, k0: tl.tensor, sequence: tl.tensor, pages: tl.tensor, PAGES: tl.constexpr, PAGE: tl.constexpr
+) -> tl.tensor:
+    """Rows of k that hold these keys: one after the other from k0 on, or in pages of PAGE, int32 [sequences, PAGES]."""
+    if PAGE > 0:
+        page = tl.load(pages + sequence * PAGES + key // PAGE, mask=known, other=0)
+        return page.to(tl.int64) * PAGE + key % PAGE
+    return k0 + key
 
 
 @triton.jit
@@ -48,7 +60,8 @@ def attend(
     v: tl.tensor,
     choice: tl.tensor,
     sequences: tl.tensor,
-    table: tl.tensor,
+    parts: tl.tensor,
+    pages: tl.tensor,
     out: tl.tensor,
     lse: tl.tensor,
     scale: tl.tensor,
@@ -59,6 +72,8 @@ def attend(
     LENGTH: tl.constexpr,
     STRIDE: tl.constexpr,
     WINDOW: tl.constexpr,
+    PAGES: tl.constexpr,
+    PAGE: tl.constexpr,
     GROUP: tl.constexpr,
     TOKENS: tl.constexpr,
     DK: tl.constexpr,
@@ -72,7 +87,7 @@ def attend(
 ) -> None:
     """CHOSEN: how many blocks of BLOCK keys a token chose, 0 for all keys. TILE: keys at once."""
     head = tl.program_id(1)
-    first, q0, rows, k0, count, start = placed(table, sequences)
+    sequence, first, q0, rows, k0, count, start = placed(parts, sequences)
     r = tl.arange(0, ROWS)
     token = first + r // GROUP
     live = (r < TOKENS * GROUP) & (token < rows)
@@ -91,9 +106,9 @@ def attend(
         for s in range(begin, end, TILE):
             key = s + tl.arange(0, TILE)
             known = key < end
-            at = (k0 + key) * kv_heads + head
-            ka = part(k + at * DK, known, DK, 0, K0)
-            kb = part(k + at * DK, known, DK, K0, K1) if K1 > 0 else ka
+            at = key_rows(key, known, k0, sequence, pages, PAGES, PAGE) * kv_heads + head
+            ka = part(k + at * DK, known, DK, 0, K0).to(qa.dtype)
+            kb = part(k + at * DK, known, DK, K0, K1).to(qa.dtype) if K1 > 0 else ka
             seen = known[None, :] & (key[None, :] <= last[:, None]) & (key[None, :] >= least[:, None])
             logits = tl.where(seen, product(qa, qb, ka, kb, K1) * scale, -float("inf"))
             higher = tl.maximum(high, tl.max(logits, 1))
@@ -102,10 +117,10 @@ def attend(
             share = tl.exp(logits - base[:, None])
             total = total * kept + tl.sum(share, 1)
             high = higher
-            va = part(v + at * DV, known, DV, 0, V0)
+            va = part(v + at * DV, known, DV, 0, V0).to(qa.dtype)
             oa = oa * kept[:, None] + tl.dot(share.to(va.dtype), va, input_precision="ieee")
             if V1 > 0:
-                vb = part(v + at * DV, known, DV, V0, V1)
+                vb = part(v + at * DV, known, DV, V0, V1).to(qa.dtype)
                 ob = ob * kept[:, None] + tl.dot(share.to(vb.dtype), vb, input_precision="ieee")
     by = tl.where(total == 0.0, 1.0, total)
     put(out + line * DV, live, oa / by[:, None], DV, 0, V0)
@@ -122,7 +137,7 @@ def attend_back_q(
     v: tl.tensor,
     choice: tl.tensor,
     sequences: tl.tensor,
-    table: tl.tensor,
+    parts: tl.tensor,
     lse: tl.tensor,
     inner: tl.tensor,
     dq: tl.tensor,
@@ -147,7 +162,7 @@ def attend_back_q(
 ) -> None:
     """dq. inner: the sum of out · gradient over d_v, fp32 [rows, heads]."""
     head = tl.program_id(1)
-    first, q0, rows, k0, count, start = placed(table, sequences)
+    sequence, first, q0, rows, k0, count, start = placed(parts, sequences)
     r = tl.arange(0, ROWS)
     token = first + r // GROUP
     live = (r < TOKENS * GROUP) & (token < rows)
@@ -193,7 +208,7 @@ def attend_back_kv(
     takers: tl.tensor,
     ends: tl.tensor,
     sequences: tl.tensor,
-    table: tl.tensor,
+    parts: tl.tensor,
     lse: tl.tensor,
     inner: tl.tensor,
     dk: tl.tensor,
@@ -222,7 +237,7 @@ def attend_back_kv(
     takers, ends  CHOSEN: rows of q that took a block; those of block b and head h end at ends[h · (blocks + 1) + b]
     """
     head = tl.program_id(1)
-    first, q0, rows, k0, count, start = placed(table, sequences)
+    sequence, first, q0, rows, k0, count, start = placed(parts, sequences)
     s = first * BLOCK + tl.program_id(2) * TILE
     key = s + tl.arange(0, TILE)
     known = (key < count) & (key < (first + 1) * BLOCK)

@@ -1,0 +1,29 @@
+"""Compiles every kernel for a chip that is not there: python -m tests.ops.triton.compile BACKEND ARCH WARP DTYPE …
+
+Prints 'name shared-memory-bytes' for each. Its own process: in the interpreter's, kernels cannot be compiled.
+"""
+
+import sys
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from tests.ops.triton.launches import DTYPES, all_launches
+
+
+def main(backend, arch, warp, *dtypes):
+    target = GPUTarget(backend, int(arch) if arch.isdigit() else arch, int(warp))
+    for dtype in dtypes:
+        for name, launch in all_launches(DTYPES[dtype]):
+            source = ASTSource(launch.kernel, launch.signature(), launch.constexprs())
+            options = {
+                "num_warps": launch.warps,
+                "num_stages": launch.stages,
+                "enable_fp_fusion": not launch.exact,
+            }
+            found = triton.compile(source, target=target, options=options)
+            print(f"{dtype} {name}\t{found.metadata.shared}", flush=True)
+
+
+main(*sys.argv[1:])
