@@ -17,8 +17,17 @@ struct Call {
     int64_t window; // keys seen: 0: all
     const int32_t *choice; // [rows, kv_heads, blocks], or null
     int64_t blocks, block;
+    const float *gates; // [rows, heads, 3]: results are added to `out` times column `gate` of them; null: they are `out`
+    int64_t gate;
     int64_t threads;
 };
+
+// A row's result: `from` times `part`.
+void give(const Call &call, int64_t row, const float *from, int64_t size, float part, float *out) {
+    float *to = out + row * size;
+    const Floats factor = all(call.gates ? part * call.gates[row * 3 + call.gate] : part);
+    for (int64_t d = 0; d < size; d += LANES) store(to + d, call.gates ? fma(load(from + d), factor, load(to + d)) : load(from + d) * factor);
+}
 
 // A sequence and key head, cut into runs of queries that are computed together.
 struct Part {
@@ -95,8 +104,10 @@ template <typename F> void visit(const Call &call, const Choosing *rule, const P
         return;
     }
     const int32_t *chosen = call.choice + ((part.s.q + query) * call.cache.kv_heads + part.group) * call.blocks;
-    for (int64_t i = 0; i < call.blocks && chosen[i] >= 0; i++)
+    for (int64_t i = 0; i < call.blocks && chosen[i] >= 0; i++) {
+        if (i + 1 < call.blocks && chosen[i + 1] >= 0) part.blocks->prefetch(chosen[i + 1] * call.block / TILE);
         range(chosen[i] * call.block, std::min({part.s.keys, position + 1, (chosen[i] + 1) * call.block}), each);
+    }
 }
 
 int64_t room_of(const Cache &cache) { return TILE * (2 * cache.k_size + cache.v_size); }
@@ -117,12 +128,11 @@ void xq_attend(const Call *call, float *out, float *lse) {
             std::fill_n(sum, rows * size.v, 0.0f);
             Running run;
             visit(*call, nullptr, part, query, queries, size.each, [&](int64_t b, const Seen &seen) {
-                step(rows, q, size, part.blocks->at(b, room.data()), seen, run, score, sum);
+                step(rows, q, size, part.blocks->keys(b, room.data()), part.blocks->values(b, room.data() + 2 * TILE * size.k), seen, run, score, sum);
             });
             for (int64_t r = 0; r < rows; r++) {
                 const int64_t row = (part.s.q + query + r / size.each) * call->heads + part.group * size.each + r % size.each;
-                const Floats part_of = all(run.sum[r] == 0.0f ? 0.0f : 1.0f / run.sum[r]);
-                for (int64_t d = 0; d < size.v; d += LANES) store(out + row * size.v + d, load(sum + r * size.v + d) * part_of);
+                give(*call, row, sum + r * size.v, size.v, run.sum[r] == 0.0f ? 0.0f : 1.0f / run.sum[r], out);
                 lse[row] = run.high[r] + std::log(run.sum[r]);
             }
         };
@@ -164,8 +174,8 @@ void xq_attend_backward(const Call *call, const Choosing *rule, const float *gra
             const Blocks &values = *value_parts[size_t(&part - all_parts.data())].blocks;
             visit(*call, rule, part, query, queries, size.each, [&](int64_t b, const Seen &seen) {
                 const int64_t first = (part.s.k + b * TILE) * cache.kv_heads + part.group;
-                step_back(rows, {q, up, denominator, inner, sum}, size, part.blocks->at(b, room.data()), static_cast<const float *>(cache.k) + first * size.k, k_row,
-                          values.at(b, room.data()).keys, seen, own_dk + first * size.k, own_dv + first * size.v, k_row, v_row, slopes);
+                step_back(rows, {q, up, denominator, inner, sum}, size, part.blocks->keys(b, room.data()), {static_cast<const float *>(cache.k) + first * size.k, k_row},
+                          values.keys(b, room.data()), seen, own_dk + first * size.k, own_dv + first * size.v, k_row, v_row, slopes);
             });
             for (int64_t r = 0; r < rows; r++) std::copy_n(sum + r * size.k, size.k, dq + row_of(r) * size.k);
         };
@@ -185,25 +195,25 @@ void xq_nsa_compressed(const Call *call, const Choosing *rule, float *out, float
     int64_t most = 0;
     for (const Part &part : all_parts) most = std::max(most, part.blocks->count());
     everywhere(*call, all_parts, false, [&](int64_t) {
-        return [&, room = std::vector<float>(size_t(room_of(call->cache) + MOST_ROWS * size.v + (most + 1) * TILE * (size.each + 1))),
+        return [&, room = std::vector<float>(size_t(room_of(call->cache) + MOST_ROWS * size.v + (most + 1) * TILE * (size.each + 1) + 2 * margin(*rule))),
                 order = std::vector<uint64_t>()](const Part &part, int64_t query, int64_t) mutable {
-            float *sum = room.data() + room_of(call->cache), *share = sum + MOST_ROWS * size.v, *score = share + (most + 1) * TILE;
+            float *sum = room.data() + room_of(call->cache), *share = sum + MOST_ROWS * size.v + margin(*rule);
+            float *score = share + (most + 1) * TILE + margin(*rule);
             const int64_t row = (part.s.q + query) * call->heads + part.group * size.each;
             const int64_t seen = ended(*rule, part.s.start + query, part.s.keys), blocks = (seen + TILE - 1) / TILE;
             std::fill_n(sum, size.each * size.v, 0.0f);
-            for (int64_t b = 0; b < blocks; b++) scores(size.each, call->q + row * size.k, size, part.blocks->at(b, room.data()), score + b * size.each * TILE);
-            softmax(size.each, seen, score, lse + row);
+            float part_of[MOST_ROWS];
+            for (int64_t b = 0; b < blocks; b++) products(size.each, call->q + row * size.k, size, part.blocks->keys(b, room.data()), 0, std::min<int64_t>(TILE, seen - b * TILE), score + b * size.each * TILE);
+            softmax(size.each, size.scale, seen, score, part_of, lse + row);
             for (int64_t b = 0; b < blocks; b++) {
-                const float *at = score + b * size.each * TILE;
-                const Block block = part.blocks->at(b, room.data());
-                product<true>(size.each, size.v, std::min<int64_t>(TILE, seen - b * TILE), {at, TILE, 1}, block.values.at, block.values.row, sum, size.v);
-                for (int j = 0; j < TILE; j += LANES) {
-                    Floats of_all = all(0.0f);
-                    for (int64_t h = 0; h < size.each; h++) of_all = of_all + load(at + h * TILE + j);
-                    store(share + b * TILE + j, of_all);
-                }
+                float *at = score + b * size.each * TILE;
+                shares(size.each, part_of, at, share + b * TILE);
+                const Rows values = part.blocks->values(b, room.data() + 2 * TILE * size.k);
+                product<true>(size.each, size.v, std::min<int64_t>(TILE, seen - b * TILE), {at, TILE, 1}, values.at, values.row, sum, size.v);
             }
-            std::copy_n(sum, size.each * size.v, out + row * size.v);
+            for (int64_t h = 0; h < size.each; h++) give(*call, row + h, sum + h * size.v, size.v, 1.0f, out);
+            std::fill_n(share - margin(*rule), margin(*rule), 0.0f);
+            std::fill_n(share + seen, (blocks + 1) * TILE - seen + margin(*rule), 0.0f);
             choose(*rule, part.s.start + query, share, seen, order, choice + ((part.s.q + query) * call->cache.kv_heads + part.group) * rule->blocks);
         };
     });

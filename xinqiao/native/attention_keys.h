@@ -25,11 +25,6 @@ struct Rows {
     int64_t row; // numbers from one to the next
 };
 
-struct Block {
-    const float *keys; // [k_size, 64]
-    Rows values; // [64, v_size]
-};
-
 inline float widened(uint16_t bf16) { return __builtin_bit_cast(float, uint32_t(bf16) << 16); }
 
 inline const void *row_at(const Cache &cache, const void *base, int64_t size, const Sequence &s, int64_t sequence, int64_t group, int64_t token) {
@@ -40,9 +35,11 @@ inline const void *row_at(const Cache &cache, const void *base, int64_t size, co
 
 // `rows` rows of `size` numbers, transposed into [size, 64]; 0 in the columns behind them.
 inline void transpose(Rows from, int64_t rows, int64_t size, float *to) {
-    for (int64_t d0 = 0; d0 < size; d0 += LANES)
-        for (int64_t r = 0; r < TILE; r++)
-            for (int64_t d = d0; d < d0 + LANES; d++) to[d * TILE + r] = r < rows ? from.at[r * from.row + d] : 0.0f;
+    const int64_t whole = rows / LANES * LANES;
+    for (int64_t r = 0; r < whole; r += LANES)
+        for (int64_t d = 0; d < size; d += LANES) transpose16(from.at + r * from.row + d, from.row, to + d * TILE + r, TILE);
+    for (int64_t r = whole; r < TILE; r++)
+        for (int64_t d = 0; d < size; d++) to[d * TILE + r] = r < rows ? from.at[r * from.row + d] : 0.0f;
 }
 
 // fp32 rows of a block: in place, or widened into `room`.
@@ -68,15 +65,24 @@ class Blocks {
         for (int64_t b = 0; b < count(); b++) turn(b, packed.data() + b * TILE * cache.k_size, room.data());
     }
 
-    // room: of (2 * k_size + v_size) * 64 numbers, which the block may use.
-    Block at(int64_t b, float *room) const {
-        Block found;
-        float *next = room + TILE * cache.k_size;
-        found.keys = packed.empty() ? room : packed.data() + b * TILE * cache.k_size;
-        if (packed.empty()) turn(b, room, next);
-        const void *values = row_at(cache, cache.v, cache.v_size, s, sequence, group, b * TILE);
-        found.values = rows_of(cache, values, cache.v_size, rows(b), next + TILE * cache.k_size);
-        return found;
+    // A block's keys [k_size, 64] and values [64, v_size]. room: 2 * k_size * 64 numbers, and v_size * 64, for a block to be made in.
+    const float *keys(int64_t b, float *room) const {
+        if (!packed.empty()) return packed.data() + b * TILE * cache.k_size;
+        turn(b, room, room + TILE * cache.k_size);
+        return room;
+    }
+    Rows values(int64_t b, float *room) const {
+        return rows_of(cache, row_at(cache, cache.v, cache.v_size, s, sequence, group, b * TILE), cache.v_size, rows(b), room);
+    }
+
+    // A block that is asked for soon: its lines are fetched while another is computed.
+    void prefetch(int64_t b) const {
+        if (packed.empty() || cache.half) return;
+        const auto fetch = [](const void *at, int64_t bytes) {
+            for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const char *>(at) + i, 0, 2);
+        };
+        fetch(packed.data() + b * TILE * cache.k_size, TILE * cache.k_size * 4);
+        for (int64_t r = 0; r < rows(b); r++) fetch(row_at(cache, cache.v, cache.v_size, s, sequence, group, b * TILE + r), cache.v_size * 4);
     }
 
   private:

@@ -49,6 +49,8 @@ template <bool add>
 inline void product(int64_t rows, int64_t columns, int64_t depth, Left a, const float *b, int64_t b_row, float *c, int64_t c_row) {
     int64_t j = 0;
     for (; j + VECTORS * LANES <= columns; j += VECTORS * LANES) strip<VECTORS, add>(rows, a, b + j, b_row, c + j, c_row, depth);
+    if constexpr (VECTORS > 2)
+        for (; j + 2 * LANES <= columns; j += 2 * LANES) strip<2, add>(rows, a, b + j, b_row, c + j, c_row, depth);
     for (; j < columns; j += LANES) strip<1, add>(rows, a, b + j, b_row, c + j, c_row, depth);
 }
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from xinqiao.errors import InputError, nearest
 
-# Block j of `block` tokens against compressed key c, which stands for `length` tokens from c · stride on: the offsets of
-# c from j · block / stride, each reading's first one. They are those of a sum over m < block / stride and
-# n < length / stride; docs/operators.md has a picture.
+# Compressed key c stands for `length` tokens from c · stride on. Block j counts the sum, over m < block / stride and
+# n < length / stride, of the keys at this offset from j · block / stride. Each is what some published code does;
+# docs/operators.md has a picture.
 IMPORTANCE = {
-    "overlap": "m - n: the compressed keys that share a token with the block; equation 9, counted from 1 as the paper does",
+    "overlap": "m - n: those that share a token with the block; equation 9, counted from 1 as the paper does",
     "forward": "m + n: those that begin in the block or just after it",
     "literal": "-m - n: equation 9 with everything counted from 0",
 }

@@ -26,4 +26,5 @@ def main(backend, arch, warp, *dtypes):
             print(f"{dtype} {name}\t{found.metadata.shared}", flush=True)
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -31,7 +31,7 @@ class _Call(ctypes.Structure):
         *(("q", ctypes.c_void_p), ("cache", _Cache), ("sequences", ctypes.c_void_p)),
         *(("count", ctypes.c_int64), ("heads", ctypes.c_int64), ("scale", ctypes.c_float)),
         *(("window", ctypes.c_int64), ("choice", ctypes.c_void_p), ("blocks", ctypes.c_int64)),
-        *(("block", ctypes.c_int64), ("threads", ctypes.c_int64)),
+        *(("block", ctypes.c_int64), ("gates", ctypes.c_void_p), ("gate", ctypes.c_int64), ("threads", ctypes.c_int64)),
     )
 
 
@@ -49,8 +49,6 @@ class _Tensors:
         self.q = _fp32(q)
         self.k, self.v = (k, v) if table is not None else (_fp32(k), _fp32(v))
         self.sequences, self.table = sequences.contiguous(), table
-        self.out = self.q.new_empty(*q.shape[:2], self.v.shape[-1])
-        self.lse = self.q.new_empty(q.shape[:2])
         row, page = (0, 0) if table is None else (table.stride(0), k.shape[1])
         self.call = _Call(
             self.q.data_ptr(),
@@ -65,7 +63,19 @@ class _Tensors:
                     page,
                 ),
             ),
-            *(self.sequences.data_ptr(), len(sequences), q.shape[1], scale, 0, None, 0, 0, torch.get_num_threads()),
+            *(
+                self.sequences.data_ptr(),
+                len(sequences),
+                q.shape[1],
+                scale,
+                0,
+                None,
+                0,
+                0,
+                None,
+                0,
+                torch.get_num_threads(),
+            ),
         )
 
     def seeing(self, keys: Keys, choice: Tensor | None) -> None:
@@ -74,13 +84,17 @@ class _Tensors:
         if self.choice is not None:
             self.call.choice, self.call.blocks = self.choice.data_ptr(), self.choice.shape[-1]
 
-    def result(self, like: Tensor, v_size: int) -> tuple[Tensor, Tensor]:
-        return self.out[..., :v_size].to(like.dtype), self.lse
+    def results(self) -> tuple[Tensor, Tensor]:
+        return self.q.new_empty(*self.q.shape[:2], self.v.shape[-1]), self.q.new_empty(self.q.shape[:2])
+
+
+def _padded(size: int) -> int:
+    return size + -size % LANES
 
 
 def _fp32(x: Tensor) -> Tensor:
     """Its last dimension a multiple of 16: zeros change no product."""
-    return pad(x, (0, -x.shape[-1] % LANES)).float().contiguous()
+    return pad(x, (0, _padded(x.shape[-1]) - x.shape[-1])).float().contiguous()
 
 
 @cache
@@ -105,14 +119,15 @@ def attend(
 ) -> tuple[Tensor, Tensor]:
     """out [rows, heads, d_v] in q's dtype and the logarithm of each softmax's denominator, fp32 [rows, heads].
 
-    table  int32 [sequences, pages]: k and v are then pages, [pages, tokens of a page, kv_heads, d], fp32 or bf16, a page a
-           multiple of 64 tokens and d one of 16
+    table  int32 [sequences, pages]: k and v are then pages [pages, tokens of a page, kv_heads, d], fp32 or bf16; a page
+           is a multiple of 64 tokens and d one of 16
     at     a level of `xinqiao.native.processor` other than the best
     """
     tensors = _Tensors(q, k, v, sequences, scale, table)
     tensors.seeing(keys, choice)
-    kernels("attention", at).xq_attend(ctypes.byref(tensors.call), *_addresses(tensors.out, tensors.lse))
-    return tensors.result(q, v.shape[-1])
+    out, lse = tensors.results()
+    kernels("attention", at).xq_attend(ctypes.byref(tensors.call), *_addresses(out, lse))
+    return out[..., : v.shape[-1]].to(q.dtype), lse
 
 
 def compressed(
@@ -129,10 +144,10 @@ def compressed(
     """Attention over compressed keys and values, one row each, and the blocks chosen by it."""
     tensors = _Tensors(q, k, v, sequences, scale, table)
     choice = torch.empty(q.shape[0], k.shape[-2], rule.blocks, dtype=torch.int32)
-    kernels("attention", at).xq_nsa_compressed(
-        ctypes.byref(tensors.call), ctypes.byref(_rule(rule)), *_addresses(tensors.out, tensors.lse, choice)
-    )
-    return *tensors.result(q, v.shape[-1]), choice
+    out, lse = tensors.results()
+    run = kernels("attention", at).xq_nsa_compressed
+    run(ctypes.byref(tensors.call), ctypes.byref(_rule(rule)), *_addresses(out, lse, choice))
+    return out[..., : v.shape[-1]].to(q.dtype), lse, choice
 
 
 def attend_backward(
@@ -159,6 +174,35 @@ def attend_backward(
     kernels("attention", at).xq_attend_backward(ctypes.byref(tensors.call), rule, *_addresses(up, down, log, *found))
     dq, dk, dv = (g[..., : x.shape[-1]].to(x.dtype) for g, x in zip(found, (q, k, v), strict=True))
     return dq, dk, dv
+
+
+def forward(
+    q: Tensor,
+    branches: Sequence[Tensor],
+    gates: Tensor,
+    sequences: Sequence[Tensor],
+    rule: Choosing,
+    tokens: int,
+    scale: float,
+    tables: Sequence[Tensor] = (),
+) -> Tensor:
+    """The three branches, summed as they are computed; branches: keys and values, compressed, selected and window."""
+    ck, cv, k, v, wk, wv = branches
+    weights, total = gates.float().contiguous(), q.new_zeros(*q.shape[:2], _padded(v.shape[-1]), dtype=torch.float32)
+    choice = torch.empty(q.shape[0], k.shape[-2], rule.blocks, dtype=torch.int32)
+    fewer, all_rows = tables or (None, None)
+    one = _Tensors(q, ck, cv, sequences[0], scale, fewer)
+    two, three = (_Tensors(one.q, *kv, sequences[1], scale, all_rows) for kv in ((k, v), (wk, wv)))
+    two.seeing(Keys(block=rule.block), choice)
+    three.seeing(Keys(window=tokens), None)
+    for i, tensors in enumerate((one, two, three)):
+        tensors.call.gates, tensors.call.gate = weights.data_ptr(), i
+    run = kernels("attention")
+    lse = torch.empty(q.shape[:2])
+    run.xq_nsa_compressed(ctypes.byref(one.call), ctypes.byref(_rule(rule)), *_addresses(total, lse, choice))
+    for tensors in (two, three):
+        run.xq_attend(ctypes.byref(tensors.call), *_addresses(total, lse))
+    return total[..., : v.shape[-1]].to(q.dtype)
 
 
 def _addresses(*tensors: Tensor) -> Sequence[ctypes.c_void_p]:

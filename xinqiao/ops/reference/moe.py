@@ -23,10 +23,10 @@ def choose(
     lost = (scores.isnan().any(-1) | worth.isnan().any(-1))[:, None]
     scores, worth = scores.masked_fill(lost, 0), worth.masked_fill(lost, 0)
     kept = torch.zeros_like(worth, dtype=torch.bool)
-    kept.scatter_(-1, worth.sort(dim=-1, descending=True, stable=True).indices[:, :kept_groups], value=True)
-    order = scores.sort(dim=-1, descending=True, stable=True).indices
+    kept.scatter_(-1, worth.argsort(dim=-1, descending=True, stable=True)[:, :kept_groups], value=True)
+    order = scores.argsort(dim=-1, descending=True, stable=True)
     inside = kept.repeat_interleave(grouped.shape[-1], -1).gather(-1, order)
-    return order.gather(-1, (~inside).to(torch.uint8).sort(dim=-1, stable=True).indices)[:, :top_k]
+    return order.gather(-1, (~inside).to(torch.uint8).argsort(dim=-1, stable=True))[:, :top_k]
 
 
 def _scores(logits: Tensor, bias: Tensor | None, scoring: str) -> Tensor:
@@ -45,7 +45,7 @@ def grouped_linear(
 ) -> Tensor:
     """Sums in fp32, or in fp64 for fp64; rounded once."""
     found = x.new_zeros(x.shape[0], weight.shape[1])
-    for e, (start, end) in enumerate(_spans(offsets, x.shape[0])):
+    for e, (start, end) in enumerate(spans(offsets, x.shape[0])):
         part = _product(x[start:end], weight[e], None if scale is None else scale[e], block)
         found[start:end] = part if bias is None else part + bias[e]
     return found
@@ -58,7 +58,7 @@ def grouped_linear_backward(
     dx = torch.zeros_like(x) if needed[0] else x.new_empty(0)
     dweight = torch.zeros_like(weight) if needed[1] else x.new_empty(0)
     dbias = grad.new_zeros(weight.shape[:2]) if needed[2] else x.new_empty(0)
-    for e, (start, end) in enumerate(_spans(offsets, x.shape[0])):
+    for e, (start, end) in enumerate(spans(offsets, x.shape[0])):
         part = grad[start:end]
         if needed[0]:
             dx[start:end] = part @ _values(weight[e], None if scale is None else scale[e], block, x.dtype)
@@ -79,10 +79,10 @@ def experts(
     down_scale: Tensor | None,
     block: Block,
 ) -> Tensor:
-    """Each expert's hidden values and its result are rounded to x's dtype; the weighted sum is fp32, in order of choice."""
+    """Each expert's hidden values and its result are rounded to x's dtype; the sum is fp32, in order of choice."""
     order, offsets = sort(chosen, gate_up.shape[0])
     hidden = x.new_zeros(len(order), down.shape[2])
-    for e, (start, end) in enumerate(_spans(offsets, len(order))):
+    for e, (start, end) in enumerate(spans(offsets, len(order))):
         rows = x[order[start:end] // chosen.shape[1]]
         gate, up = _product(rows, gate_up[e], None if gate_up_scale is None else gate_up_scale[e], block).chunk(2, 1)
         hidden[start:end] = silu(gate) * up
@@ -120,7 +120,7 @@ def experts_backward(
     dfactors = weights.new_zeros(chosen.numel(), dtype=wide)
     dgate_up = torch.zeros_like(gate_up) if needed[2] else x.new_empty(0)
     ddown = torch.zeros_like(down) if needed[3] else x.new_empty(0)
-    for e, (start, end) in enumerate(_spans(offsets, len(order))):
+    for e, (start, end) in enumerate(spans(offsets, len(order))):
         if start == end:
             continue
         places = order[start:end]
@@ -147,22 +147,28 @@ def experts_backward(
 
 def sort(chosen: Tensor, experts: int) -> tuple[Tensor, Tensor]:
     """Places of `chosen`, flattened, that name an expert, by expert and then by place; and each expert's end there."""
+    check_chosen(chosen, experts)
     flat = chosen.flatten()
-    if len(flat) and not -1 <= int(flat.min()) <= int(flat.max()) < experts:
-        raise InputError(
-            f"experts: chosen names {int(flat.min())} to {int(flat.max())}, expected -1 to {experts - 1} experts"
-        )
     order = flat.argsort(stable=True)[int((flat < 0).sum()) :]
     return order, torch.bincount(flat[order], minlength=experts).cumsum(0)
 
 
-def _spans(offsets: Tensor, rows: int) -> list[tuple[int, int]]:
+def check_chosen(chosen: Tensor, experts: int) -> None:
+    if chosen.numel():
+        low, high = (int(found) for found in chosen.aminmax())
+        if low < -1 or high >= experts:
+            raise InputError(f"experts: chosen names experts {low} to {high}, expected -1 (none) to {experts - 1}")
+
+
+def spans(offsets: Tensor, rows: int) -> list[tuple[int, int]]:
     """Each expert's rows, from its first up to its end."""
     ends = offsets.tolist()
-    spans = list(zip([0, *ends[:-1]], ends, strict=True))
-    if any(not 0 <= start <= end <= rows for start, end in spans):
-        raise InputError(f"grouped_linear: offsets are {ends}, expected ends that grow from 0 to at most {rows} rows of x")
-    return spans
+    found = list(zip([0, *ends[:-1]], ends, strict=True))
+    if any(not 0 <= start <= end <= rows for start, end in found):
+        raise InputError(
+            f"grouped_linear: offsets are {ends}, expected ends that grow from 0 to at most {rows} rows of x"
+        )
+    return found
 
 
 def _product(x: Tensor, weight: Tensor, scale: Tensor | None, block: Block) -> Tensor:

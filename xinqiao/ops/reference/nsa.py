@@ -5,6 +5,8 @@ Rows of all sequences lie one after the other: q [rows, heads, d_k], k [keys, kv
 the first query among the tokens. Query head h reads key head h // (heads / kv_heads).
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -13,23 +15,82 @@ from xinqiao.ops.rules import Choosing, Keys, offsets
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, sequences: Tensor, keys: Keys | Choosing, choice: Tensor | None, scale: float
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    sequences: Tensor,
+    keys: Keys | Choosing,
+    choice: Tensor | None,
+    scale: float,
+    table: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Attention over the keys that a query sees: `_mask` says which.
 
-    Returns out [rows, heads, d_v] and the logarithm of each softmax's denominator [rows, heads]: 0 and -inf over no key.
+    Returns out [rows, heads, d_v] in q's dtype and the logarithm of each softmax's denominator [rows, heads], fp32 or
+    fp64: 0 and -inf over no key. table: k and v are pages; see `_unpaged`.
     """
+    if table is not None:
+        (k, v), sequences = _unpaged((k, v), table, sequences)
+    work = torch.promote_types(q.dtype, torch.float32)
     out = q.new_zeros(*q.shape[:2], v.shape[2])
-    lse = q.new_full(q.shape[:2], -torch.inf)
+    lse = q.new_full(q.shape[:2], -torch.inf, dtype=work)
     for q0, rows, k0, count, start in sequences.tolist():
         a, b = slice(q0, q0 + rows), slice(k0, k0 + count)
         mask = _mask(keys, None if choice is None else choice[a], (rows, count, start), q.shape[1])
-        query, key, value = q[a].transpose(0, 1), _spread(k[b], q), _spread(v[b], q)
+        query, key, value = q[a].transpose(0, 1).to(work), _spread(k[b], q).to(work), _spread(v[b], q).to(work)
         logits = torch.where(mask, query @ key.mT * scale, -torch.inf)
         found = logits.logsumexp(-1)
-        out[a] = (torch.where(mask, (logits - found[..., None]).exp(), 0.0) @ value).transpose(0, 1)
+        out[a] = (torch.where(mask, (logits - found[..., None]).exp(), 0.0) @ value).transpose(0, 1).to(q.dtype)
         lse[a] = found.T
     return out, lse
+
+
+def compressed(
+    q: Tensor, k: Tensor, v: Tensor, sequences: Tensor, rule: Choosing, scale: float, table: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Attention over compressed keys and values, one row each, and the blocks chosen by it."""
+    if table is not None:
+        (k, v), sequences = _unpaged((k, v), table, sequences)
+    return *attend(q, k, v, sequences, rule, None, scale), choose(q, k, sequences, rule, scale)
+
+
+def _unpaged(caches: tuple[Tensor, Tensor], table: Tensor, sequences: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Rows of pages [pages, tokens of a page, kv_heads, d], one sequence after the other.
+
+    table: int32 [sequences, pages]: token t of sequence i is in page table[i, t // tokens of a page].
+    """
+    rows, first = [], 0
+    moved = sequences.clone()
+    for i, (_, _, _, count, _) in enumerate(sequences.tolist()):
+        token = torch.arange(count)
+        page = caches[0].shape[1]
+        rows.append(table[i, token // page].long() * page + token % page)
+        moved[i, 2], first = first, first + count
+    return [cache.flatten(0, 1)[torch.cat(rows)] for cache in caches], moved
+
+
+def forward(
+    q: Tensor,
+    branches: Sequence[Tensor],
+    gates: Tensor,
+    sequences: Sequence[Tensor],
+    rule: Choosing,
+    tokens: int,
+    scale: float,
+    tables: Sequence[Tensor] = (),
+) -> Tensor:
+    """The three branches, each times its column of gates [rows, heads, 3], summed.
+
+    branches: keys and values, compressed, selected and window. sequences, tables: those of compressed keys, then those
+    of tokens.
+    """
+    ck, cv, k, v, wk, wv = branches
+    fewer, all_rows = tables or (None, None)
+    one, _, choice = compressed(q, ck, cv, sequences[0], rule, scale, fewer)
+    two, _ = attend(q, k, v, sequences[1], Keys(block=rule.block), choice, scale, all_rows)
+    three, _ = attend(q, wk, wv, sequences[1], Keys(window=tokens), None, scale, all_rows)
+    work = torch.promote_types(q.dtype, torch.float32)
+    return (gates.to(work)[..., None] * torch.stack((one, two, three), -2)).sum(-2).to(q.dtype)
 
 
 def attend_backward(
@@ -45,6 +106,8 @@ def attend_backward(
     scale: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of q, k and v, where `out` and `lse` are what `attend` gave and `gradient` is that of `out`."""
+    dtype = q.dtype
+    gradient, q, k, v, out = (t.to(lse.dtype) for t in (gradient, q, k, v, out))
     dq, dk, dv = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
     for q0, rows, k0, count, start in sequences.tolist():
         a, b = slice(q0, q0 + rows), slice(k0, k0 + count)
@@ -56,7 +119,7 @@ def attend_backward(
         dq[a] = (slope @ key).transpose(0, 1)
         dk[b] = _gather(slope.mT @ query, k)
         dv[b] = _gather(shares.mT @ up, v)
-    return dq, dk, dv
+    return dq.to(dtype), dk.to(dtype), dv.to(dtype)
 
 
 def _spread(kv: Tensor, q: Tensor) -> Tensor:
@@ -66,7 +129,8 @@ def _spread(kv: Tensor, q: Tensor) -> Tensor:
 
 def _gather(per_head: Tensor, kv: Tensor) -> Tensor:
     """[heads, keys, d] → [keys, kv_heads, d], summed over the heads that read a key head."""
-    return per_head.unflatten(0, (kv.shape[1], -1)).sum(1).transpose(0, 1)
+    groups = kv.shape[1]
+    return per_head.view(groups, len(per_head) // groups, *per_head.shape[1:]).sum(1).transpose(0, 1)
 
 
 def _mask(keys: Keys | Choosing, choice: Tensor | None, sizes: tuple[int, int, int], heads: int) -> Tensor:

@@ -107,5 +107,5 @@ def weight_gradient(
     mask = rows[:, None] & columns[None, :]
     if dweight is not None:
         tl.store(dweight + place[:, None] * k + column[None, :], total.to(dweight.dtype.element_ty), mask=mask)
-    if dbias is not None:
-        tl.store(dbias + place, sums.to(dbias.dtype.element_ty), mask=rows & (tl.program_id(1) == 0))
+    if dbias is not None and tl.program_id(1) == 0:
+        tl.store(dbias + place, sums.to(dbias.dtype.element_ty), mask=rows)
