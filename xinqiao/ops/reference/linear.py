@@ -47,21 +47,13 @@ def rounded(x: Tensor, activation: str) -> Tensor:
     """fp32: `x` as e4m3 codes times a power of two for every 128 or 32 features, chosen by the rule 'ceil'."""
     block = (1, ACTIVATIONS[activation])
     with x.device:
-<<<<<<< HEAD
-        rows = x.float().reshape(-1, x.shape[-1])
-=======
         rows = x.float().reshape(x.shape[:-1].numel(), x.shape[-1])
->>>>>>> ops
         codes, scales = quantize(rows, "e4m3fn", block, "pow2", "ceil")
         return dequantize(codes, scales, "e4m3fn", block).view(x.shape)
 
 
 def tokens_int8(x: Tensor) -> tuple[Tensor, Tensor]:
-<<<<<<< HEAD
-    """Codes from -127 to 127 and the step of each token, as x's dtype. A token with an infinity or NaN has codes of NaN."""
-=======
     """Codes from -127 to 127 and the step of each token, as x's dtype; NaN in a token with infinities or NaN."""
->>>>>>> ops
     largest = pad(x.abs(), (0, 1)).amax(-1, keepdim=True)  # a token without features has one that is 0
     step = largest / 127
     step = torch.where(step == 0, 1, step)

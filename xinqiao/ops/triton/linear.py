@@ -120,7 +120,7 @@ def grid_rows(m: int, tile: int, ends: Tensor | None) -> int:
 
 def fit_tiles(x: Tensor, scaled: Scaled, quantised: int) -> tuple[int, int, int]:
     m, block = len(x), scaled[2]
-    tile_k = min(64, block[1]) if scaled[1] is not None else 64
+    tile_k = 32 if scaled[1] is not None and block[1] == 32 else 64
     return (64 if m > 16 else 16), 64, min(tile_k, quantised or 64)
 
 

@@ -1,6 +1,6 @@
 """Native sparse attention in Triton: the arguments are those of `reference/nsa.py`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -38,6 +38,25 @@ def compressed(
 ) -> tuple[Tensor, Tensor, Tensor]:
     out, lse = attend(q, k, v, sequences, rule, None, scale, table)
     return out, lse, choose(q, k, sequences, rule, scale, table)
+
+
+def forward(
+    q: Tensor,
+    branches: Sequence[Tensor],
+    gates: Tensor,
+    sequences: Sequence[Tensor],
+    rule: Choosing,
+    tokens: int,
+    scale: float,
+    tables: Sequence[Tensor] = (),
+) -> Tensor:
+    fewer, rows = tables or (None, None)
+    one, _, choice = compressed(q, *branches[:2], sequences[0], rule, scale, fewer)
+    total = gates[..., :1].float() * one.float()
+    two, _ = attend(q, *branches[2:4], sequences[1], Keys(block=rule.block), choice, scale, rows)
+    total += gates[..., 1:2].float() * two.float()
+    three, _ = attend(q, *branches[4:], sequences[1], Keys(window=tokens), None, scale, rows)
+    return (total + gates[..., 2:].float() * three.float()).to(q.dtype)
 
 
 def attend_backward(
