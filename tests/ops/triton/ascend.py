@@ -1,6 +1,6 @@
-"""Whether kernels fit an Ascend core, by the vendor's own compiler: python -m tests.ops.triton.ascend TARGET DTYPE …
+"""Whether kernels fit an Ascend core, by the vendor's own compiler: python -m tests.ops.triton.ascend CHIP DTYPE …
 
-TARGET is a name that `bishengir-compile` knows, such as Ascend910B3. Prints 'name verdict' for each kernel: 'fits', 'needs N of M
+Kernels get the tiles that `xinqiao.ops.triton.fit` chooses by the chip's file. Prints 'name verdict' for each kernel: 'fits', 'needs N of M
 bits', or what the compiler said. No device and no CANN is needed: the vendor's code generator, which is not published, comes
 after memory is planned. Needs the packages triton-ascend, ascendnpu-ir and pybind11, in an environment of their own.
 """
@@ -18,7 +18,14 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler.compiler import ASTSource, make_backend
 
 from tests.ops.triton.launches import DTYPES, all_launches
+from xinqiao.ops.triton import fit
 
+TARGETS = {  # the compiler's name for a chip
+    "ascend-910b": "Ascend910B2",
+    "ascend-910c": "Ascend910_9392",
+    "ascend-950pr": "Ascend950PR_9589",
+    "ascend-950dt": "Ascend950DT_9591",
+}
 COMPILERS = {False: "bishengir-compile", True: "bishengir-compile-a5"}
 # As triton-ascend calls it: linalg_to_bin_enable_npu_compile_A2_A3 of its compiler.py.
 OPTIONS = ("--enable-hfusion-compile=true", "--enable-hivm-compile=true", "--enable-triton-kernel-compile=true")
@@ -50,20 +57,22 @@ def verdict(text, target, newer):
     said = done.stdout + done.stderr
     if found := re.search(r"(\w+) overflow, requires (\d+) bits while (\d+) bits? available", said):
         return f"{found[1]} needs {found[2]} of {found[3]} bits"
-    if "External hivmc run fails" in said:  # the code generator is called: memory was planned
+    wrong = [line for line in said.splitlines() if ": error: " in line and "External hivmc" not in line]
+    if not wrong and "Cannot find hivmc" in said:  # the code generator is called: memory was planned
         return "fits"
-    return "error: " + next((line for line in said.splitlines() if "error" in line.lower()), said[-200:])
+    return "error: " + (wrong[0] if wrong else said[-200:])
 
 
-def main(target, *dtypes):
-    newer = "950" in target or "910_95" in target
+def main(chip, *dtypes):
+    target, newer = TARGETS[chip], "950" in chip
     for dtype in dtypes:
-        for name, launch in all_launches(DTYPES[dtype]):
+        with fit.chip(chip):
+            launches = list(all_launches(DTYPES[dtype]))
+        for name, launch in launches:
             try:
                 found = verdict(linalg(launch, target, newer), target, newer)
-            except Exception as error:
-                said = getattr(error, "stderr", None) or str(error).encode()
-                found = f"error: {type(error).__name__} {said.decode()[-300:]}"
+            except subprocess.CalledProcessError as error:
+                found = f"error: {error.stderr.decode()[-300:]}"
             print(f"{dtype} {name}\t{found}", flush=True)
 
 

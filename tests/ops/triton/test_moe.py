@@ -47,12 +47,12 @@ def weights(kind, experts, n, k, g):
         return values, None, [128, 128]
     if kind == "int8":
         return (values * 40).clamp(-127, 127).to(torch.int8), torch.rand(experts, n, generator=g) + 0.5, [128, 128]
-    block = [128, 128] if kind == "fp8 128x128" else [1, 32]
+    block = [int(edge) for edge in kind.split()[1].split("x")]
     size = (experts, -(-n // block[0]), -(-k // block[1]))
     return values.to(torch.float8_e4m3fn), torch.randint(124, 130, size, generator=g).to(torch.uint8), block
 
 
-@pytest.mark.parametrize("kind", ["float32", "fp8 128x128", "fp8 1x32", "int8"])
+@pytest.mark.parametrize("kind", ["float32", "fp8 128x128", "fp8 1x32", "fp8 5x24", "int8"])
 @pytest.mark.parametrize("ends", ENDS)
 def test_grouped_linear(ends, kind):
     """fp32: sums of 40 products, within 1e-5 of their size."""

@@ -63,8 +63,9 @@ def exp(x: tl.tensor) -> tl.tensor:
 
 @triton.jit
 def lane_total(lanes: tl.tensor, LANES: tl.constexpr) -> tl.tensor:
-    """The sum of LANES = 16 fp32 in the order of `exact.total`: lanes i and i + 8, 4, 2, 1. A sum of two has one order."""
+    """The sum of LANES = 16 fp32 in the order of `exact.total`: lanes i and i + 8, 4, 2, 1. A tile of one number,
+    since not every compiler divides by a lone one. A sum of two has one order."""
     eight = tl.sum(tl.reshape(lanes, [2, LANES // 2]), 0)
     four = tl.sum(tl.reshape(eight, [2, LANES // 4]), 0)
     two = tl.sum(tl.reshape(four, [2, LANES // 8]), 0)
-    return tl.sum(two, 0)
+    return tl.sum(tl.reshape(two, [1, 2]), 1)

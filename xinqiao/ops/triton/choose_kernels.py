@@ -82,14 +82,14 @@ def shares(
         for s in range(0, last + 1, LANES):
             x = tl.load(row + s + lane, mask=s + lane <= last, other=0.0)
             lanes += tl.where(s + lane <= last, exp(x - peak), 0.0)
-        whole = lane_total(lanes, LANES)
-        by = tl.div_rn(whole * 0.0 + 1.0, whole)
+        by = tl.div_rn(tl.full([1], 1.0, tl.float32), lane_total(lanes, LANES))
+        to = shares + place * width + column
         for s in range(0, last + 1, TILE):
             seen = s + column <= last
             x = tl.load(row + s + column, mask=seen, other=0.0)
-            to = shares + place * width + s + column
             before = tl.load(to, mask=seen & (h > 0), other=0.0)
             tl.store(to, before + exp(x - peak) * by, mask=seen)
+            to += TILE  # not every compiler takes a loop that hands nothing on
 
 
 @triton.jit

@@ -45,14 +45,14 @@ def index_launch(
 ) -> Launch:
     """place: the block table, and the positions of the first queries."""
     _, length, heads, d = q.shape
-    keys = scores.shape[2]
+    keys, tile = scores.shape[2], fit.scores(heads, d, q.device)
     fp8 = [x.dtype == torch.float8_e4m3fn for x in (q, k)]
     q, k = (x.view(torch.uint8) if narrow else x for x, narrow in zip((q, k), fp8, strict=True))
     arguments = {"q": q, "k": k, "weights": weights, "table": place[0], "start": place[1], "scores": scores}
     sizes = {"length": length, "keys": keys, "first": first}
     constants = {"Q_BYTES": fp8[0], "K_BYTES": fp8[1], "PAGE": 0 if place[0] is None else k.shape[1]}
-    constants |= {"HEADS": heads, "D": d, "ROWS": above(heads), "TILE": fit.EXACT}
-    grid = (ceil(keys, fit.EXACT), scores.shape[1], scores.shape[0])
+    constants |= {"HEADS": heads, "D": d, "ROWS": above(heads), "TILE": tile}
+    grid = (ceil(keys, tile), scores.shape[1], scores.shape[0])
     return Launch(dsa_kernels.scores, grid, arguments | sizes, constants, exact=True)
 
 
@@ -75,7 +75,7 @@ Where = tuple[Tensor | None, Tensor | None, Tensor]  # choice, block table, posi
 
 
 def attention_launch(q: Tensor, latent: Tensor, where: Where, results: tuple[Tensor, Tensor], scale: float) -> Launch:
-    arguments, constants, grid = _shared(q, latent, where, results[0].shape[-1], scale)
+    arguments, constants, grid = _shared("attend", q, latent, where, (results[0].shape[-1], scale))
     return Launch(dsa_kernels.attend, grid, arguments | {"out": results[0], "lse": results[1]}, constants)
 
 
@@ -99,7 +99,8 @@ def dsa_attention_backward(
 def backward_launch(
     q: Tensor, latent: Tensor, where: Where, given: dict[str, Tensor], found: tuple[Tensor, Tensor], scale: float
 ) -> Launch:
-    arguments, constants, grid = _shared(q, latent, where, given["gradient"].shape[-1], scale)
+    d_v = given["gradient"].shape[-1]
+    arguments, constants, grid = _shared("attend_back_added", q, latent, where, (d_v, scale))
     arguments |= given | {"dq": found[0], "dlatent": found[1]}
     return Launch(dsa_kernels.attend_back, grid, arguments, constants)
 
@@ -109,11 +110,11 @@ def _keys(cache: Tensor, table: Tensor | None) -> int:
 
 
 def _shared(
-    q: Tensor, latent: Tensor, where: Where, d_v: int, scale: float
+    kernel: str, q: Tensor, latent: Tensor, where: Where, options: tuple[int, float]
 ) -> tuple[dict[str, Tensor | int | float | None], dict[str, int], tuple[int, ...]]:
     batch, length, heads, d = q.shape
-    choice, table, start = where
-    rows, tile = fit.latent(heads, d, d_v, q.dtype, q.device)
+    (choice, table, start), (d_v, scale) = where, options
+    rows, tile = fit.latent(kernel, heads, (d, d_v), q.dtype, q.device)
     arguments = {"q": q, "latent": latent, "choice": None if choice is None else choice.contiguous(), "table": table}
     sizes = {"start": start, "scale": float(scale), "length": length, "keys": _keys(latent, table)}
     widths = dict(zip(("K0", "K1", "V0", "V1"), (*split(d), *split(d_v)), strict=True))

@@ -74,8 +74,9 @@ def block_launch(
     arguments = {"x": x, "exponents": exponents[0], "bias": bias, "ends": ends, "out": out, "m": m, "n": n, "k": k}
     constants = {"QUANTISED": exponents[1], "TILE_M": tile_m, "TILE_N": tile_n, "TILE_K": tile_k}
     given, shape = _weights(scaled, ends)
+    constants |= shape | {"EACH": _mixed(scaled, 1, tile_k, k)}
     grid = (grid_rows(m, tile_m, ends), ceil(n, tile_n))
-    return Launch(linear_kernels.multiply, grid, arguments | given, constants | shape, stages=3)
+    return Launch(linear_kernels.multiply, grid, arguments | given, constants, stages=3)
 
 
 def block_back_launch(gradient: Tensor, scaled: Scaled, out: Tensor, *, ends: Tensor | None = None) -> Launch:
@@ -83,7 +84,7 @@ def block_back_launch(gradient: Tensor, scaled: Scaled, out: Tensor, *, ends: Te
     tile_m, tile_n, tile_k = fit_tiles(gradient, scaled, 0)
     arguments = {"grad": gradient, "ends": ends, "out": out, "m": m, "n": n, "k": k}
     given, shape = _weights(scaled, ends)
-    constants = shape | {"TILE_M": tile_m, "TILE_N": tile_n, "TILE_K": tile_k}
+    constants = shape | {"EACH": _mixed(scaled, 0, tile_n, n), "TILE_M": tile_m, "TILE_N": tile_n, "TILE_K": tile_k}
     grid = (grid_rows(m, tile_m, ends), ceil(k, tile_k))
     return Launch(linear_kernels.multiply_back, grid, arguments | given, constants, stages=3)
 
@@ -122,6 +123,12 @@ def fit_tiles(x: Tensor, scaled: Scaled, quantised: int) -> tuple[int, int, int]
     m, block = len(x), scaled[2]
     tile_k = 32 if scaled[1] is not None and block[1] == 32 else 64
     return (64 if m > 16 else 16), 64, min(tile_k, quantised or 64)
+
+
+def _mixed(scaled: Scaled, dimension: int, tile: int, size: int) -> bool:
+    """Whether a tile of the summed dimension can lie in several blocks."""
+    block = scaled[2][dimension]
+    return scaled[1] is not None and block % tile != 0 and block < size
 
 
 def _weights(scaled: Scaled, ends: Tensor | None) -> tuple[dict[str, Tensor | None], dict[str, int | bool]]:

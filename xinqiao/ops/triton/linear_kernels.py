@@ -62,12 +62,14 @@ def multiply(
     BYTES: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
+    EACH: tl.constexpr,
     QUANTISED: tl.constexpr,
     TILE_M: tl.constexpr,
     TILE_N: tl.constexpr,
     TILE_K: tl.constexpr,
 ) -> None:
-    """out = x · (weight · scale)ᵀ + bias. A tile of k lies in one block of the scales, which multiply its sum.
+    """out = x · (weight · scale)ᵀ + bias. A tile of k lies in one block of the scales, which multiply its sum; or they
+    multiply EACH weight.
 
     exponents  bytes [m, ceil(k / QUANTISED)] of the scales that x is rounded to e4m3 under; QUANTISED is 0 for none
     """
@@ -89,13 +91,18 @@ def multiply(
                 offset = row * ((k + QUANTISED - 1) // QUANTISED) + start // QUANTISED
                 unit = power_of_two(tl.load(exponents + offset, mask=rows, other=127))
                 a = to_e4m3(a.to(tl.float32) / unit[:, None]).to(tl.float16)
-            b = codes(w).to(a.dtype) if SCALED else w
-            part = tl.dot(a, tl.trans(b), input_precision="ieee")
+            block = (expert * blocks + column // BLOCK_N) * width
+            b = codes(w) if SCALED else w
+            if EACH:
+                live = columns[:, None] & (at < k)[None, :]
+                b = b * scales(scale, block[:, None] + (at // BLOCK_K)[None, :], live, BYTES)
+                part = tl.dot(a.to(tl.float32), tl.trans(b), input_precision="ieee")
+            else:
+                part = tl.dot(a, tl.trans(b.to(a.dtype)), input_precision="ieee")
             if QUANTISED > 0:
                 part = part * unit[:, None]
-            if SCALED:
-                offset = (expert * blocks + column // BLOCK_N) * width + start // BLOCK_K
-                part = part * scales(scale, offset, columns, BYTES)[None, :]
+            if SCALED and not EACH:
+                part = part * scales(scale, block + start // BLOCK_K, columns, BYTES)[None, :]
             total += part
         if bias is not None:
             total += tl.load(bias + expert * n + column, mask=columns, other=0.0).to(tl.float32)[None, :]
@@ -118,11 +125,12 @@ def multiply_back(
     BYTES: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
+    EACH: tl.constexpr,
     TILE_M: tl.constexpr,
     TILE_N: tl.constexpr,
     TILE_K: tl.constexpr,
 ) -> None:
-    """out [m, k] = grad [m, n] · weight · scale. Tiles of n lie in one block, or the scale is a row's own."""
+    """out [m, k] = grad [m, n] · weight · scale. A tile of n lies in one block, or scales multiply EACH weight."""
     expert, first, end = place(ends, m, EXPERTS, TILE_M)
     if first < end:
         row = first + tl.arange(0, TILE_M)
@@ -140,7 +148,7 @@ def multiply_back(
             b = tl.load(weight + from_row, mask=live[:, None] & columns[None, :], other=0)
             if SCALED:
                 block = (expert * blocks + at // BLOCK_N) * width
-                if BLOCK_N == 1:  # in fp32, where the product has room
+                if EACH:  # in fp32, where the product has room
                     offset = block[:, None] + (column // BLOCK_K)[None, :]
                     b = codes(b) * scales(scale, offset, live[:, None] & columns[None, :], BYTES)
                     total += tl.dot(a.to(tl.float32), b, input_precision="ieee")
@@ -178,21 +186,20 @@ def to_int8(
     """
     row = tl.program_id(0).to(tl.int64)
     peak = tl.zeros([TILE], tl.float32)
+    for start in range(0, k, TILE):
+        at = start + tl.arange(0, TILE)
+        peak = tl.maximum(peak, tl.abs(tl.load(x + row * k + at, mask=at < k, other=0.0).to(tl.float32)))
+    step = tl.max(tl.div_rn(peak, 127.0), 0)  # division keeps the order, and not every compiler divides a lone number
+    step = tl.where(step == 0.0, 1.0, step)
     lost = tl.zeros([TILE], tl.int32)
     for start in range(0, k, TILE):
         at = start + tl.arange(0, TILE)
-        a = tl.abs(tl.load(x + row * k + at, mask=at < k, other=0.0).to(tl.float32))
-        lost = tl.where(a < float("inf"), lost, 1)
-        peak = tl.maximum(peak, a)
-    step = tl.div_rn(tl.max(peak, 0), 127.0)
-    step = tl.where(step == 0.0, 1.0, step)
-    tl.store(unit + row, tl.where(tl.max(lost, 0) == 1, float("nan"), step))
-    for start in range(0, k, TILE):
-        at = start + tl.arange(0, TILE)
         a = tl.load(x + row * k + at, mask=at < k, other=0.0).to(tl.float32)
+        lost = tl.where(tl.abs(a) < float("inf"), lost, 1)
         a = tl.div_rn(a, tl.zeros([TILE], tl.float32) + step)
         a = tl.where(a > 127.0, 127.0, tl.where(a < -127.0, -127.0, tl.where(a == a, a, 0.0)))
         tl.store(values + row * k + at, ((a + WHOLE) - WHOLE).to(tl.int8), mask=at < k)
+    tl.store(unit + row, tl.where(tl.max(lost, 0) == 1, float("nan"), step))
 
 
 @triton.jit

@@ -50,7 +50,7 @@ def choose(
             at = s + tl.arange(0, LANES)
             x = tl.load(row + at, mask=at < EXPERTS, other=0.0).to(tl.float32)
             lanes += tl.where(at < EXPERTS, exp(x - peak), 0.0)
-        score = tl.div_rn(exp(score - peak), tl.zeros([TILE, EACH], tl.float32) + lane_total(lanes, LANES))
+        score = tl.div_rn(exp(score - peak), lane_total(lanes, LANES)[None, :])
     if bias is not None:
         score += tl.load(bias + expert, mask=known, other=0.0).to(tl.float32)
     score = tl.where(known, score, -float("inf"))

@@ -114,7 +114,7 @@ def backward_launches(
     results: tuple[Tensor, Tensor, Tensor],
 ) -> list[Launch]:
     """Those of q's gradient, and of k's and v's."""
-    constants, choice = _constants(q, k, v, seen), seen[1]
+    constants, choice = _constants(q, k, v, seen, "attend_back"), seen[1]
     common = _arguments(q, k, v, sequences, seen) | dict(given)
     parts = tiles(sequences[:, 1], constants["TOKENS"], q.shape[0])
     first = Launch(
@@ -166,11 +166,11 @@ def _arguments(q: Tensor, k: Tensor, v: Tensor, sequences: Tensor, seen: Seen) -
     return {"q": q, "k": k, "v": v, "sequences": sequences.contiguous(), "choice": choice, **sizes}
 
 
-def _constants(q: Tensor, k: Tensor, v: Tensor, seen: Seen) -> dict[str, int]:
+def _constants(q: Tensor, k: Tensor, v: Tensor, seen: Seen, kernel: str = "attend") -> dict[str, int]:
     keys, choice, _ = seen
     group, chosen = q.shape[1] // k.shape[-2], 0 if choice is None else choice.shape[2]
     d_k, d_v = q.shape[2], v.shape[-1]
-    rows, tile = fit.attention(group, d_k, d_v, q.dtype, q.device, chosen=bool(chosen))
+    rows, tile = fit.attention(kernel, group, (d_k, d_v), q.dtype, q.device, chosen=bool(chosen))
     return {
         "CHOSEN": chosen,
         "BLOCK": keys.block if chosen else tile,
@@ -203,14 +203,15 @@ def choose_launches(
     rule, table, scale = ruled
     rows, heads, d = q.shape
     kv_heads, keys = k.shape[-2], k.shape[0] if table is None else table.shape[1] * k.shape[1]
-    width = ceil(keys, fit.EXACT) * fit.EXACT
+    tile = fit.scores(heads // kv_heads, d, q.device)
+    width = ceil(keys, tile) * tile
     step = max(1, min(rows, SCRATCH // max(1, heads * width)))
     logits = torch.empty(step, heads, width, device=q.device)
     shares = torch.empty(step, kv_heads, width, device=q.device)
     pages, paged = _pages(k, table)
     common = {"sequences": sequences.contiguous(), "kv_heads": kv_heads, "width": width}
     seen = {"LENGTH": rule.length, "STRIDE": rule.stride}
-    group = seen | {"GROUP": heads // kv_heads, "TILE": fit.EXACT}
+    group = seen | {"GROUP": heads // kv_heads, "TILE": tile}
     first = seen | {"ROWS": above(heads // kv_heads), "D": d}
     score = choosing(rule, keys, q.device)
     of_row = tiles(sequences[:, 1], 1, rows)
@@ -218,7 +219,7 @@ def choose_launches(
         parts = of_row[begin : begin + step].contiguous()
         grid, shared = (len(parts), kv_heads), common | {"parts": parts}
         given = shared | pages | {"q": q, "k": k, "logits": logits, "scale": float(scale)}
-        yield Launch(choose_kernels.logits, (*grid, width // fit.EXACT), given, group | paged | first, exact=True)
+        yield Launch(choose_kernels.logits, (*grid, width // tile), given, group | paged | first, exact=True)
         given = shared | {"logits": logits, "shares": shares}
         yield Launch(choose_kernels.shares, grid, given, group | {"LANES": LANES}, exact=True)
         given = shared | score[0] | {"shares": shares, "choice": choice}
