@@ -1,8 +1,9 @@
 """Whether kernels fit an Ascend core, by the vendor's own compiler: python -m tests.ops.triton.ascend CHIP DTYPE …
 
-Kernels get the tiles that `xinqiao.ops.triton.fit` chooses by the chip's file. Prints 'name verdict' for each kernel: 'fits', 'needs N of M
-bits', or what the compiler said. No device and no CANN is needed: the vendor's code generator, which is not published, comes
-after memory is planned. Needs the packages triton-ascend, ascendnpu-ir and pybind11, in an environment of their own.
+Kernels get the tiles that `xinqiao.ops.triton.fit` chooses by the chip's file. Prints 'name verdict' for each: 'fits',
+'MEMORY needs N of M bits', or what the compiler said. No device and no CANN is needed: the vendor's code generator,
+which is not published, comes after memory is planned. Needs the packages triton-ascend, ascendnpu-ir
+and pybind11, in an environment of their own.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Compiles every kernel for a chip that is not there: python -m tests.ops.triton.compile BACKEND ARCH WARP DTYPE …
+"""Compiles every kernel for a chip that is not there: python -m tests.ops.triton.compile CHIP BACKEND ARCH WARP DTYPE …
 
 Prints 'name shared-memory-bytes' for each. Its own process: in the interpreter's, kernels cannot be compiled.
 """
@@ -10,12 +10,15 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from tests.ops.triton.launches import DTYPES, all_launches
+from xinqiao.ops.triton import fit
 
 
-def main(backend, arch, warp, *dtypes):
+def main(chip, backend, arch, warp, *dtypes):
     target = GPUTarget(backend, int(arch) if arch.isdigit() else arch, int(warp))
     for dtype in dtypes:
-        for name, launch in all_launches(DTYPES[dtype]):
+        with fit.chip(chip):
+            launches = list(all_launches(DTYPES[dtype]))
+        for name, launch in launches:
             source = ASTSource(launch.kernel, launch.signature(), launch.constexprs())
             options = {
                 "num_warps": launch.warps,

@@ -1,4 +1,4 @@
-"""Every kernel's launch at the sizes of published models, of tensors without values: what is compiled for other chips."""
+"""Every kernel's launch at the sizes of published models, of tensors without values: compiled for other chips."""
 
 import torch
 
@@ -45,7 +45,9 @@ def nsa_launches(dtype, group=16, d_k=192, d_v=128):
     ):
         seen = (keys, chosen, 0.1)
         yield f"attend {name}", nsa.attend_launch(q, k, v, sequences, seen, (out, lse))
-        for part, launch in zip("q kv".split(), nsa.backward_launches(q, k, v, sequences, seen, given, (q, k, v)), strict=True):
+        for part, launch in zip(
+            ("q", "kv"), nsa.backward_launches(q, k, v, sequences, seen, given, (q, k, v)), strict=True
+        ):
             yield f"attend {name} back {part}", launch
     table, pages = empty(1, 4, dtype=torch.int32), [empty(8, 64, 2, d, dtype=dtype) for d in (d_k, d_v)]
     yield "attend in pages", nsa.attend_launch(q, *pages, sequences, (Keys(), choice, 0.1), (out, lse), table)

@@ -12,8 +12,8 @@ nsa = pytest.importorskip("xinqiao.ops.triton.nsa")
 pytestmark = [pytest.mark.triton, pytest.mark.filterwarnings("ignore::RuntimeWarning")]  # NumPy's, of lanes left out
 
 SMALL = Choosing(length=8, stride=4, block=16, blocks=3, initial=1, local=1)
-# Rounding errors of a sum of n products are at most n·u of the sum of their sizes, u = 2^-24 in fp32; here n ≤ 200. fp16
-# keeps operands exactly, and rounds the shares and the result: 2^-11 each, of sizes up to 4.
+# A sum of n products in fp32 is off by at most n·2^-24 of the sum of their sizes; here n ≤ 200. fp16 keeps operands,
+# and rounds the shares and the result: 2^-11 each, of sizes up to 4.
 BOUNDS = {torch.float32: 2e-5, torch.float16: 4 * 2 * 2**-11 * 2}
 
 
@@ -109,7 +109,9 @@ def test_gradients(name, kind):
     case = CASES[name]
     q, k, v, sequences = tensors(case)
     keys, choice = seen(case, kind)
-    gradient = torch.randn(q.shape[0], q.shape[1], v.shape[2], generator=torch.Generator().manual_seed(1)).to(case.dtype)
+    gradient = torch.randn(q.shape[0], q.shape[1], v.shape[2], generator=torch.Generator().manual_seed(1)).to(
+        case.dtype
+    )
     out, lse = reference.attend(q, k, v, sequences, keys, choice, 0.3)
     got = nsa.attend_backward(gradient, q, k, v, out, lse, sequences, keys, choice, 0.3)
     again = nsa.attend_backward(gradient, q, k, v, out, lse, sequences, keys, choice, 0.3)
@@ -165,6 +167,4 @@ def test_a_cache_in_pages_is_read_as_one_without():
         plain = nsa.attend(q, k, v, sequences, keys, choice, 0.3)
         paged = nsa.attend(q, *pages, sequences, keys, choice, 0.3, table)
         assert all(map(torch.equal, plain, paged))
-    assert torch.equal(
-        nsa.choose(q, k, sequences, SMALL, 0.3), nsa.choose(q, pages[0], sequences, SMALL, 0.3, table)
-    )
+    assert torch.equal(nsa.choose(q, k, sequences, SMALL, 0.3), nsa.choose(q, pages[0], sequences, SMALL, 0.3, table))

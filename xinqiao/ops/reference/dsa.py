@@ -31,8 +31,8 @@ def dsa_index(
         hit = exact.dot(q[:, :, head].float(), keys).relu()
         scores = exact.fma(head_weights[:, :, head, None], hit, scores)
     if k_scale is not None:
-        scales = factors(k_scale if table is None else k_scale[table.long()].flatten(1, 2))
-        scores = scores * scales[:, None]
+        scales = factors(k_scale)
+        scores = scores * (scales if table is None else scales[table.long()].flatten(1, 2))[:, None]
     return choose(scores, visible(start, q.shape[1], keys.shape[1]), top_k)
 
 
@@ -127,7 +127,7 @@ def _gathered(
 
     rows and which count: [batch, queries, n]
     """
-    pages, page = latent.shape[:2]
+    page = latent.shape[1]
     keys = page if table is None else table.shape[1] * page
     seen = visible(start, q.shape[1], keys)
     for first in range(0, q.shape[1], TOGETHER):

@@ -7,13 +7,15 @@ LOG2_E = tl.constexpr(1.44269504)
 LN2_HIGH = tl.constexpr(0.693359375)
 LN2_LOW = tl.constexpr(-2.12194440e-4)
 WHOLE = tl.constexpr(12582912.0)  # 1.5·2^23: added and taken off, it rounds an fp32 to a whole number, ties to even
-NINTHS = tl.constexpr(24576.0)  # 1.5·2^14: likewise to a multiple of 2^-9, the smallest e4m3
+STEPS = tl.constexpr(24576.0)  # 1.5·2^14: likewise to a multiple of 2^-9, the smallest e4m3
 
 
 @triton.jit
 def e4m3(bits: tl.tensor) -> tl.tensor:
-    """fp32 of float8_e4m3fn's bytes. By whole numbers, since not every chip converts: 3 bits of the exponent less in fp16
-    are a factor of 2^8."""
+    """fp32 of float8_e4m3fn's bytes, by whole numbers, since not every chip converts them.
+
+    Read as fp16, whose exponent's bias is 8 more, they are 2^8 too small.
+    """
     wide = bits.to(tl.int16)
     half = (((wide & 0x80) << 8) | ((wide & 0x7F) << 7)).to(tl.float16, bitcast=True)
     return tl.where((wide & 0x7F) == 0x7F, float("nan"), half.to(tl.float32) * 256.0)
@@ -33,12 +35,12 @@ def to_e4m3(x: tl.tensor) -> tl.tensor:
     bits = x.to(tl.int32, bitcast=True)
     normal = ((bits + 0x7FFFF + ((bits >> 20) & 1)) & -0x100000).to(tl.float32, bitcast=True)
     small = tl.abs(x) < 0.015625
-    return tl.where(small, (x + NINTHS) - NINTHS, normal)
+    return tl.where(small, (x + STEPS) - STEPS, normal)
 
 
 @triton.jit
 def scale_bits(largest: tl.tensor) -> tl.tensor:
-    """The byte of the least power of two 2^(byte - 127) under which `largest` is at most 448 = 1.75·2^8: rule 'ceil'."""
+    """The byte of the least power of two under which `largest` is at most 448 = 1.75·2^8: the rule 'ceil'."""
     bits = tl.maximum(largest, 1e-4).to(tl.int32, bitcast=True)
     return tl.minimum((bits >> 23) - 8 + tl.where((bits & 0x7FFFFF) > 0x600000, 1, 0), 254)
 
@@ -63,8 +65,10 @@ def exp(x: tl.tensor) -> tl.tensor:
 
 @triton.jit
 def lane_total(lanes: tl.tensor, LANES: tl.constexpr) -> tl.tensor:
-    """The sum of LANES = 16 fp32 in the order of `exact.total`: lanes i and i + 8, 4, 2, 1. A tile of one number,
-    since not every compiler divides by a lone one. A sum of two has one order."""
+    """The sum of LANES = 16 fp32 in the order of `exact.total`: lanes i and i + 8, 4, 2, 1; a sum of two has one order.
+
+    A tile of one number, since not every compiler divides by a lone one.
+    """
     eight = tl.sum(tl.reshape(lanes, [2, LANES // 2]), 0)
     four = tl.sum(tl.reshape(eight, [2, LANES // 4]), 0)
     two = tl.sum(tl.reshape(four, [2, LANES // 8]), 0)

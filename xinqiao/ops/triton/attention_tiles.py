@@ -34,7 +34,7 @@ def product(a0: tl.tensor, a1: tl.tensor, b0: tl.tensor, b1: tl.tensor, SECOND: 
 
 @triton.jit
 def last_key(at: tl.tensor, LENGTH: tl.constexpr, STRIDE: tl.constexpr) -> tl.tensor:
-    """The last key that stands for tokens up to position `at`: key c has LENGTH of them from c · STRIDE on. -1: none."""
+    """The last key whose tokens, LENGTH from key · STRIDE on, are not after position `at`. -1: none."""
     return tl.where(at + 1 >= LENGTH, (at + 1 - LENGTH) // STRIDE, -1)
 
 

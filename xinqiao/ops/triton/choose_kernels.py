@@ -64,7 +64,7 @@ def shares(
 ) -> None:
     """shares [places, kv_heads, width]: softmax of every head, summed over the group from the first head on."""
     head = tl.program_id(1)
-    sequence, first, q0, rows, k0, count, start = placed(parts, sequences)
+    _sequence, first, _q0, rows, _k0, count, start = placed(parts, sequences)
     last = tl.where(first < rows, tl.minimum(last_key(start + first, LENGTH, STRIDE), count - 1), -1)
     place = tl.program_id(0).to(tl.int64) * kv_heads + head
     column = tl.arange(0, TILE)
@@ -115,7 +115,7 @@ def highest(
     """choice [rows, kv_heads, TAKEN], ascending, then -1. A block's score is the weighted sum of the shares of the keys
     at STEP · block + first and the OFFSETS - 1 after it."""
     head = tl.program_id(1)
-    sequence, token, q0, rows, k0, count, start = placed(parts, sequences)
+    _sequence, token, q0, rows, _k0, count, start = placed(parts, sequences)
     if token < rows:
         last = tl.minimum(last_key(start + token, LENGTH, STRIDE), count - 1)
         row = shares + (tl.program_id(0).to(tl.int64) * kv_heads + head) * width

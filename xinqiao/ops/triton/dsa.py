@@ -5,7 +5,7 @@ from torch import Tensor
 
 from xinqiao.ops.reference.dsa import choose, factors, visible
 from xinqiao.ops.triton import dsa_kernels, fit
-from xinqiao.ops.triton.launch import Launch, above, ceil, split
+from xinqiao.ops.triton.launch import Arguments, Constants, Launch, above, ceil, split
 
 DTYPES = frozenset((torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn))
 SCRATCH = 1 << 26  # scores that `dsa_index` holds at once
@@ -48,12 +48,12 @@ def index_launch(
     keys, tile = scores.shape[2], fit.scores(heads, d, q.device)
     fp8 = [x.dtype == torch.float8_e4m3fn for x in (q, k)]
     q, k = (x.view(torch.uint8) if narrow else x for x, narrow in zip((q, k), fp8, strict=True))
-    arguments = {"q": q, "k": k, "weights": weights, "table": place[0], "start": place[1], "scores": scores}
-    sizes = {"length": length, "keys": keys, "first": first}
-    constants = {"Q_BYTES": fp8[0], "K_BYTES": fp8[1], "PAGE": 0 if place[0] is None else k.shape[1]}
+    arguments: Arguments = {"q": q, "k": k, "weights": weights, "table": place[0], "start": place[1], "scores": scores}
+    arguments |= {"length": length, "keys": keys, "first": first}
+    constants: Constants = {"Q_BYTES": fp8[0], "K_BYTES": fp8[1], "PAGE": 0 if place[0] is None else k.shape[1]}
     constants |= {"HEADS": heads, "D": d, "ROWS": above(heads), "TILE": tile}
     grid = (ceil(keys, tile), scores.shape[1], scores.shape[0])
-    return Launch(dsa_kernels.scores, grid, arguments | sizes, constants, exact=True)
+    return Launch(dsa_kernels.scores, grid, arguments, constants, exact=True)
 
 
 def dsa_attention(
@@ -111,13 +111,21 @@ def _keys(cache: Tensor, table: Tensor | None) -> int:
 
 def _shared(
     kernel: str, q: Tensor, latent: Tensor, where: Where, options: tuple[int, float]
-) -> tuple[dict[str, Tensor | int | float | None], dict[str, int], tuple[int, ...]]:
+) -> tuple[Arguments, Constants, tuple[int, ...]]:
     batch, length, heads, d = q.shape
     (choice, table, start), (d_v, scale) = where, options
     rows, tile = fit.latent(kernel, heads, (d, d_v), q.dtype, q.device)
-    arguments = {"q": q, "latent": latent, "choice": None if choice is None else choice.contiguous(), "table": table}
-    sizes = {"start": start, "scale": float(scale), "length": length, "keys": _keys(latent, table)}
+    arguments: Arguments = {
+        "q": q,
+        "latent": latent,
+        "choice": None if choice is None else choice.contiguous(),
+        "table": table,
+    }
+    arguments |= {"start": start, "scale": float(scale), "length": length, "keys": _keys(latent, table)}
     widths = dict(zip(("K0", "K1", "V0", "V1"), (*split(d), *split(d_v)), strict=True))
-    constants = {"PAGE": 0 if table is None else latent.shape[1], "CHOSEN": 0 if choice is None else choice.shape[2]}
+    constants: Constants = {
+        "PAGE": 0 if table is None else latent.shape[1],
+        "CHOSEN": 0 if choice is None else choice.shape[2],
+    }
     constants |= {"HEADS": heads, "D": d, "DV": d_v, "ROWS": rows, "TILE": tile} | widths
-    return arguments | sizes, constants, (length, ceil(heads, rows), batch)
+    return arguments, constants, (length, ceil(heads, rows), batch)

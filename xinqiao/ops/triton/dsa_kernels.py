@@ -50,8 +50,10 @@ def scores(
     ROWS: tl.constexpr,
     TILE: tl.constexpr,
 ) -> None:
-    """scores [batch, queries, keys] of the queries from `first` on, in the order of `reference/exact.py`: fma over d, and
-    then over heads. Launched with `exact`."""
+    """scores [batch, queries, keys] of the queries from `first` on: fma over d, then over heads, in order.
+
+    Launched with `exact`.
+    """
     place, batch = tl.program_id(1), tl.program_id(2)
     query = first + place
     token = tl.program_id(0) * TILE + tl.arange(0, TILE)

@@ -1,9 +1,9 @@
 """Which tiles of a kernel fit a chip's on-chip memory: the largest that do, or an error before anything is run.
 
-A chip's file says what there is: `on_chip`, the buffer that vector units compute in, and `on_chip_products`, the one that
-sums of products stay in; or, of a chip that answers torch.cuda, the shared memory that a block can have. What a kernel
-needs are bounds fitted to what compilers said (tests/ops/triton/test_fit.py holds them against the compilers): of a
-buffer, the largest of a few kinds of tiles, each times how many are alive at once; of shared memory, all operands.
+A chip's file says what there is: `on_chip`, the buffer that vector units compute in, and `on_chip_products`, the one
+that sums of products stay in; or, of a chip that answers torch.cuda, the shared memory that a block can have. What a
+kernel needs are bounds fitted to what compilers said, and tests hold them against compilers: of a buffer, the largest
+of a few kinds of tiles, each times how many are alive at once; of shared memory, all operands.
 """
 
 from collections.abc import Iterator
@@ -69,7 +69,7 @@ def attention(
     least = above(group)
     rows = [least] if chosen else [r for r in (64, 32, 16) if r >= least] or [least]
     keys = (64, 32, 16) if dtype.itemsize == 2 else (32, 16)
-    return _largest(kernel, [(r, k) for k, r in product(keys, rows)], sizes, dtype, device)
+    return _largest(kernel, sorted(product(rows, keys), key=lambda t: (-t[0] * t[1], -t[0])), sizes, dtype, device)
 
 
 def latent(
@@ -77,7 +77,7 @@ def latent(
 ) -> tuple[int, int]:
     """(heads, tokens) of a tile; any number of heads can be a tile's."""
     rows = [r for r in (64, 32, 16) if r <= above(heads)]
-    return _largest(kernel, [(r, k) for r, k in product(rows, (32, 16))], sizes, dtype, device)
+    return _largest(kernel, list(product(rows, (32, 16))), sizes, dtype, device)
 
 
 def scores(heads: int, d: int, device: torch.device) -> int:
@@ -150,7 +150,7 @@ def _columns(size: int) -> int:
 def memory_of(chip: Chip) -> Memory:
     shared = chip.cuda and (chip.cuda.shared_memory_per_block_optin or chip.cuda.shared_memory_per_block)
     held = (chip.memory.on_chip.si or 0, chip.memory.on_chip_products.si or 0)
-    return Memory(chip.name, *map(int, held), shared or 0)
+    return Memory(chip.name, int(held[0]), int(held[1]), shared or 0)
 
 
 @cache
@@ -161,5 +161,5 @@ def _there(device: torch.device) -> Memory | None:
     name = torch.get_device_module(device.type).get_device_name(device)
     if known := next((c for c in catalog.all_chips() if c.torch.device_name == name), None):
         return memory_of(known)
-    shared = torch.cuda.get_device_properties(device).shared_memory_per_block_optin if device.type == "cuda" else 0
-    return Memory(name, shared=shared)
+    found = torch.get_device_module(device.type).get_device_properties(device)
+    return Memory(name, shared=getattr(found, "shared_memory_per_block_optin", 0))

@@ -17,6 +17,8 @@ NAMES = {
     torch.int64: "i64",
 }
 Argument = Tensor | int | float | None
+Arguments = dict[str, Argument]
+Constants = dict[str, int | bool | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,9 @@ class Launch:
 
     def signature(self) -> dict[str, str]:
         """Triton's names for the types of the arguments: what ahead-of-time compilation takes."""
-        given = {name: _type(value) for name, value in self.arguments.items()} | dict.fromkeys(self.constants, "constexpr")
+        given = {name: _type(value) for name, value in self.arguments.items()} | dict.fromkeys(
+            self.constants, "constexpr"
+        )
         return {name: given[name] for name in self.kernel.arg_names}
 
     def constexprs(self) -> dict[str, int | bool | None]:

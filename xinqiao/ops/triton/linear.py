@@ -5,7 +5,7 @@ from torch import Tensor
 
 from xinqiao.ops.reference.linear import ACTIVATIONS
 from xinqiao.ops.triton import linear_kernels
-from xinqiao.ops.triton.launch import Launch, above, ceil
+from xinqiao.ops.triton.launch import Arguments, Constants, Launch, above, ceil
 
 DTYPES = frozenset((torch.float32, torch.float16, torch.bfloat16))
 
@@ -55,7 +55,7 @@ Scaled = tuple[Tensor, Tensor | None, tuple[int, int]]  # weight [n, k] or [expe
 
 def exponents_launch(x: Tensor, exponents: Tensor, block: int) -> Launch:
     m, k = x.shape
-    arguments = {"x": x, "exponents": exponents, "m": m, "k": k}
+    arguments: Arguments = {"x": x, "exponents": exponents, "m": m, "k": k}
     return Launch(linear_kernels.largest, (ceil(m, 16), ceil(k, block)), arguments, {"BLOCK": block, "TILE": 16})
 
 
@@ -71,8 +71,17 @@ def block_launch(
     """x [m, k]; ends: where each expert's rows end, int [experts]."""
     (m, k), n = x.shape, out.shape[1]
     tile_m, tile_n, tile_k = fit_tiles(x, scaled, exponents[1])
-    arguments = {"x": x, "exponents": exponents[0], "bias": bias, "ends": ends, "out": out, "m": m, "n": n, "k": k}
-    constants = {"QUANTISED": exponents[1], "TILE_M": tile_m, "TILE_N": tile_n, "TILE_K": tile_k}
+    arguments: Arguments = {
+        "x": x,
+        "exponents": exponents[0],
+        "bias": bias,
+        "ends": ends,
+        "out": out,
+        "m": m,
+        "n": n,
+        "k": k,
+    }
+    constants: Constants = {"QUANTISED": exponents[1], "TILE_M": tile_m, "TILE_N": tile_n, "TILE_K": tile_k}
     given, shape = _weights(scaled, ends)
     constants |= shape | {"EACH": _mixed(scaled, 1, tile_k, k)}
     grid = (grid_rows(m, tile_m, ends), ceil(n, tile_n))
@@ -82,16 +91,21 @@ def block_launch(
 def block_back_launch(gradient: Tensor, scaled: Scaled, out: Tensor, *, ends: Tensor | None = None) -> Launch:
     (m, n), k = gradient.shape, out.shape[1]
     tile_m, tile_n, tile_k = fit_tiles(gradient, scaled, 0)
-    arguments = {"grad": gradient, "ends": ends, "out": out, "m": m, "n": n, "k": k}
+    arguments: Arguments = {"grad": gradient, "ends": ends, "out": out, "m": m, "n": n, "k": k}
     given, shape = _weights(scaled, ends)
-    constants = shape | {"EACH": _mixed(scaled, 0, tile_n, n), "TILE_M": tile_m, "TILE_N": tile_n, "TILE_K": tile_k}
+    constants: Constants = shape | {
+        "EACH": _mixed(scaled, 0, tile_n, n),
+        "TILE_M": tile_m,
+        "TILE_N": tile_n,
+        "TILE_K": tile_k,
+    }
     grid = (grid_rows(m, tile_m, ends), ceil(k, tile_k))
     return Launch(linear_kernels.multiply_back, grid, arguments | given, constants, stages=3)
 
 
 def int8_rows_launch(x: Tensor, values: Tensor, unit: Tensor) -> Launch:
     m, k = x.shape
-    arguments = {"x": x, "values": values, "unit": unit, "m": m, "k": k}
+    arguments: Arguments = {"x": x, "values": values, "unit": unit, "m": m, "k": k}
     return Launch(linear_kernels.to_int8, (m,), arguments, {"TILE": min(1024, above(k))})
 
 
@@ -107,9 +121,15 @@ def int8_launch(
 ) -> Launch:
     (m, k), n = values.shape, out.shape[1]
     tile_m = 64 if m > 16 else 16
-    arguments = {"x": values, "unit": unit, "weight": weight.contiguous(), "scale": scale.contiguous(), "bias": bias}
+    arguments: Arguments = {
+        "x": values,
+        "unit": unit,
+        "weight": weight.contiguous(),
+        "scale": scale.contiguous(),
+        "bias": bias,
+    }
     arguments |= {"ends": ends, "out": out, "m": m, "n": n, "k": k}
-    constants = {"EXPERTS": 0 if ends is None else len(ends), "TILE_M": tile_m, "TILE_N": 64, "TILE_K": 64}
+    constants: Constants = {"EXPERTS": 0 if ends is None else len(ends), "TILE_M": tile_m, "TILE_N": 64, "TILE_K": 64}
     grid = (grid_rows(m, tile_m, ends), ceil(n, 64))
     return Launch(linear_kernels.multiply_int8, grid, arguments, constants, stages=3)
 
@@ -131,11 +151,11 @@ def _mixed(scaled: Scaled, dimension: int, tile: int, size: int) -> bool:
     return scaled[1] is not None and block % tile != 0 and block < size
 
 
-def _weights(scaled: Scaled, ends: Tensor | None) -> tuple[dict[str, Tensor | None], dict[str, int | bool]]:
+def _weights(scaled: Scaled, ends: Tensor | None) -> tuple[Arguments, Constants]:
     weight, scale, block = scaled
     e8m0 = scale is not None and scale.dtype in (torch.uint8, torch.float8_e8m0fnu)
     if scale is not None:
         weight = weight.view(torch.uint8) if weight.dtype == torch.float8_e4m3fn else weight
         scale = scale.contiguous().view(torch.uint8) if e8m0 else scale.contiguous()
-    shape = {"SCALED": scale is not None, "BYTES": e8m0, "BLOCK_N": block[0], "BLOCK_K": block[1]}
+    shape: Constants = {"SCALED": scale is not None, "BYTES": e8m0, "BLOCK_N": block[0], "BLOCK_K": block[1]}
     return {"weight": weight.contiguous(), "scale": scale}, shape | {"EXPERTS": 0 if ends is None else len(ends)}

@@ -177,9 +177,7 @@ def largest(
 
 
 @triton.jit
-def to_int8(
-    x: tl.tensor, values: tl.tensor, unit: tl.tensor, m: tl.tensor, k: tl.tensor, TILE: tl.constexpr
-) -> None:
+def to_int8(x: tl.tensor, values: tl.tensor, unit: tl.tensor, m: tl.tensor, k: tl.tensor, TILE: tl.constexpr) -> None:
     """Rows of x as whole numbers from -127 to 127 times unit [m] = max |x| / 127, ties to even.
 
     unit is NaN for a row that holds an infinity or NaN.

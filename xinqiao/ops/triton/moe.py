@@ -7,8 +7,8 @@ from torch.nn.functional import silu
 from xinqiao.ops.reference.exact import LANES
 from xinqiao.ops.reference.moe import Block, combine, sort
 from xinqiao.ops.triton import moe_kernels
-from xinqiao.ops.triton.launch import Launch, above, ceil
-from xinqiao.ops.triton.linear import block_back_launch, block_launch, int8_launch, int8_rows_launch
+from xinqiao.ops.triton.launch import Arguments, Constants, Launch, above, ceil
+from xinqiao.ops.triton.linear import Scaled, block_back_launch, block_launch, int8_launch, int8_rows_launch
 
 DTYPES = frozenset((torch.float32, torch.float16, torch.bfloat16))
 
@@ -21,13 +21,11 @@ def choose(
     return chosen
 
 
-def choose_launch(
-    logits: Tensor, bias: Tensor | None, chosen: Tensor, groups: tuple[int, int], scoring: str
-) -> Launch:
+def choose_launch(logits: Tensor, bias: Tensor | None, chosen: Tensor, groups: tuple[int, int], scoring: str) -> Launch:
     experts = logits.shape[1]
-    constants = {"EXPERTS": experts, "SIGMOID": scoring == "sigmoid", "GROUPS": groups[0], "KEPT": groups[1]}
+    constants: Constants = {"EXPERTS": experts, "SIGMOID": scoring == "sigmoid", "GROUPS": groups[0], "KEPT": groups[1]}
     constants |= {"TOP": chosen.shape[1], "TILE": above(groups[0], 1), "EACH": above(experts // groups[0], 1)}
-    arguments = {"logits": logits, "bias": None if bias is None else bias.contiguous(), "chosen": chosen}
+    arguments: Arguments = {"logits": logits, "bias": None if bias is None else bias.contiguous(), "chosen": chosen}
     return Launch(moe_kernels.choose, (len(logits),), arguments, constants | {"LANES": LANES}, exact=True)
 
 
@@ -52,12 +50,14 @@ def grouped_linear_backward(
     dweight = torch.empty_like(weight, memory_format=torch.contiguous_format) if needed[1] else x.new_empty(0)
     dbias = grad.new_zeros(weight.shape[:2]) if needed[2] else x.new_empty(0)
     if needed[0]:
-        scaled = (weight, scale, (block[0], block[1]))
+        scaled: Scaled = (weight, scale, (block[0], block[1]))
         if weight.dtype == torch.int8 and scale is not None:
             scaled = (weight, scale.unsqueeze(-1), (1, weight.shape[2]))
         block_back_launch(grad, scaled, dx, ends=offsets).run()
     if needed[1] or needed[2]:
-        weight_gradient_launch(grad, x.contiguous(), offsets, dweight if needed[1] else None, dbias if needed[2] else None).run()
+        weight_gradient_launch(
+            grad, x.contiguous(), offsets, dweight if needed[1] else None, dbias if needed[2] else None
+        ).run()
     return dx, dweight, dbias
 
 
@@ -65,8 +65,8 @@ def weight_gradient_launch(
     grad: Tensor, x: Tensor, ends: Tensor, dweight: Tensor | None, dbias: Tensor | None
 ) -> Launch:
     n, k = grad.shape[1], x.shape[1]
-    arguments = {"grad": grad, "x": x, "ends": ends, "dweight": dweight, "dbias": dbias, "n": n, "k": k}
-    constants = {"TILE_M": 32, "TILE_N": 64, "TILE_K": 64}
+    arguments: Arguments = {"grad": grad, "x": x, "ends": ends, "dweight": dweight, "dbias": dbias, "n": n, "k": k}
+    constants: Constants = {"TILE_M": 32, "TILE_N": 64, "TILE_K": 64}
     return Launch(moe_kernels.weight_gradient, (ceil(n, 64), ceil(k, 64), len(ends)), arguments, constants)
 
 

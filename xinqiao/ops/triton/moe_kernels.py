@@ -28,9 +28,9 @@ def choose(
     EACH: tl.constexpr,
     LANES: tl.constexpr,
 ) -> None:
-    """chosen [tokens, TOP] of one token: the best first, equal ones by index. A tile is TILE groups of up to EACH experts.
+    """chosen [tokens, TOP] of one token: the best first, equal ones by index.
 
-    Launched with `exact`.
+    A tile is TILE groups of up to EACH experts. Launched with `exact`.
     """
     SIZE: tl.constexpr = EXPERTS // GROUPS
     LEAST: tl.constexpr = -2147483648

@@ -8,7 +8,7 @@ from torch import Tensor
 from xinqiao.ops.reference.exact import LANES
 from xinqiao.ops.rules import Choosing, Keys, offsets
 from xinqiao.ops.triton import choose_kernels, fit, nsa_kernels
-from xinqiao.ops.triton.launch import Launch, above, ceil, split
+from xinqiao.ops.triton.launch import Arguments, Constants, Launch, above, ceil, split
 
 DTYPES = frozenset((torch.float32, torch.float16, torch.bfloat16))
 BEYOND = 1 << 24  # first token or block of a program without one: after the last of any sequence
@@ -51,11 +51,12 @@ def forward(
     tables: Sequence[Tensor] = (),
 ) -> Tensor:
     fewer, rows = tables or (None, None)
-    one, _, choice = compressed(q, *branches[:2], sequences[0], rule, scale, fewer)
+    ck, cv, k, v, wk, wv = branches
+    one, _, choice = compressed(q, ck, cv, sequences[0], rule, scale, fewer)
     total = gates[..., :1].float() * one.float()
-    two, _ = attend(q, *branches[2:4], sequences[1], Keys(block=rule.block), choice, scale, rows)
+    two, _ = attend(q, k, v, sequences[1], Keys(block=rule.block), choice, scale, rows)
     total += gates[..., 1:2].float() * two.float()
-    three, _ = attend(q, *branches[4:], sequences[1], Keys(window=tokens), None, scale, rows)
+    three, _ = attend(q, wk, wv, sequences[1], Keys(window=tokens), None, scale, rows)
     return (total + gates[..., 2:].float() * three.float()).to(q.dtype)
 
 
@@ -98,7 +99,7 @@ def attend_launch(
     return Launch(nsa_kernels.attend, (len(parts), k.shape[-2]), arguments, constants | paged)
 
 
-def _pages(k: Tensor, table: Tensor | None) -> tuple[dict[str, Tensor | None], dict[str, int]]:
+def _pages(k: Tensor, table: Tensor | None) -> tuple[Arguments, Constants]:
     if table is None:
         return {"pages": None}, {"PAGES": 0, "PAGE": 0}
     return {"pages": table.contiguous()}, {"PAGES": table.shape[1], "PAGE": k.shape[1]}
@@ -160,7 +161,9 @@ def _takers(choice: Tensor, sequences: Tensor, blocks: Tensor, block: int) -> tu
     return order // (kv_heads * taken), torch.searchsorted(ordered, places)
 
 
-def _arguments(q: Tensor, k: Tensor, v: Tensor, sequences: Tensor, seen: Seen) -> dict[str, Tensor | int | float | None]:
+def _arguments(
+    q: Tensor, k: Tensor, v: Tensor, sequences: Tensor, seen: Seen
+) -> dict[str, Tensor | int | float | None]:
     choice = None if seen[1] is None else seen[1].contiguous()
     sizes = {"heads": q.shape[1], "kv_heads": k.shape[-2], "scale": float(seen[2])}
     return {"q": q, "k": k, "v": v, "sequences": sequences.contiguous(), "choice": choice, **sizes}
@@ -209,8 +212,8 @@ def choose_launches(
     logits = torch.empty(step, heads, width, device=q.device)
     shares = torch.empty(step, kv_heads, width, device=q.device)
     pages, paged = _pages(k, table)
-    common = {"sequences": sequences.contiguous(), "kv_heads": kv_heads, "width": width}
-    seen = {"LENGTH": rule.length, "STRIDE": rule.stride}
+    common: Arguments = {"sequences": sequences.contiguous(), "kv_heads": kv_heads, "width": width}
+    seen: Constants = {"LENGTH": rule.length, "STRIDE": rule.stride}
     group = seen | {"GROUP": heads // kv_heads, "TILE": tile}
     first = seen | {"ROWS": above(heads // kv_heads), "D": d}
     score = choosing(rule, keys, q.device)
@@ -218,7 +221,7 @@ def choose_launches(
     for begin in range(0, len(of_row), step):
         parts = of_row[begin : begin + step].contiguous()
         grid, shared = (len(parts), kv_heads), common | {"parts": parts}
-        given = shared | pages | {"q": q, "k": k, "logits": logits, "scale": float(scale)}
+        given: Arguments = shared | pages | {"q": q, "k": k, "logits": logits, "scale": float(scale)}
         yield Launch(choose_kernels.logits, (*grid, width // tile), given, group | paged | first, exact=True)
         given = shared | {"logits": logits, "shares": shares}
         yield Launch(choose_kernels.shares, grid, given, group | {"LANES": LANES}, exact=True)
@@ -226,11 +229,11 @@ def choose_launches(
         yield Launch(choose_kernels.highest, grid, given, seen | score[1], exact=True)
 
 
-def choosing(rule: Choosing, keys: int, device: torch.device) -> tuple[dict[str, Tensor | int], dict[str, int]]:
+def choosing(rule: Choosing, keys: int, device: torch.device) -> tuple[Arguments, Constants]:
     """Arguments and constants of `highest` that come from the rule."""
     first, weights = zip(*offsets(rule), strict=True)
     tokens = keys * rule.stride + rule.length
-    constants = {"BLOCK": rule.block, "STEP": rule.block // rule.stride, "OFFSETS": len(weights)}
+    constants: Constants = {"BLOCK": rule.block, "STEP": rule.block // rule.stride, "OFFSETS": len(weights)}
     constants |= {"TAKEN": rule.blocks, "INITIAL": rule.initial, "LOCAL": rule.local}
     times = torch.tensor(weights, dtype=torch.int32, device=device)
     return {"weights": times, "first": first[0]}, constants | {"BLOCKS": above(ceil(tokens, rule.block))}

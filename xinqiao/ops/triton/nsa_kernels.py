@@ -23,7 +23,13 @@ def placed(parts: tl.tensor, sequences: tl.tensor) -> tl.tensor:
 
 @triton.jit
 def key_rows(
-    key: tl.tensor, known: tl.tensor, k0: tl.tensor, sequence: tl.tensor, pages: tl.tensor, PAGES: tl.constexpr, PAGE: tl.constexpr
+    key: tl.tensor,
+    known: tl.tensor,
+    k0: tl.tensor,
+    sequence: tl.tensor,
+    pages: tl.tensor,
+    PAGES: tl.constexpr,
+    PAGE: tl.constexpr,
 ) -> tl.tensor:
     """Rows of k that hold these keys: one after the other from k0 on, or in pages of PAGE, int32 [sequences, PAGES]."""
     if PAGE > 0:
@@ -101,8 +107,9 @@ def attend(
     oa = tl.zeros([ROWS, V0], tl.float32)
     ob = tl.zeros([ROWS, V1 if V1 > 0 else 16], tl.float32)
     chosen = choice + ((q0 + first) * kv_heads + head) * CHOSEN if CHOSEN > 0 else choice
+    lowest = tl.min(tl.where(live, least, count), 0)
     for i in range(CHOSEN if CHOSEN > 0 else 1):
-        begin, end = span(chosen, i, tl.min(tl.where(live, least, count), 0), tl.max(last, 0) + 1, CHOSEN > 0, BLOCK, TILE)
+        begin, end = span(chosen, i, lowest, tl.max(last, 0) + 1, CHOSEN > 0, BLOCK, TILE)
         for s in range(begin, end, TILE):
             key = s + tl.arange(0, TILE)
             known = key < end
@@ -162,7 +169,7 @@ def attend_back_q(
 ) -> None:
     """dq. inner: the sum of out · gradient over d_v, fp32 [rows, heads]."""
     head = tl.program_id(1)
-    sequence, first, q0, rows, k0, count, start = placed(parts, sequences)
+    _sequence, first, q0, rows, k0, count, start = placed(parts, sequences)
     r = tl.arange(0, ROWS)
     token = first + r // GROUP
     live = (r < TOKENS * GROUP) & (token < rows)
@@ -178,8 +185,9 @@ def attend_back_q(
     da = tl.zeros([ROWS, K0], tl.float32)
     db = tl.zeros([ROWS, K1 if K1 > 0 else 16], tl.float32)
     chosen = choice + ((q0 + first) * kv_heads + head) * CHOSEN if CHOSEN > 0 else choice
+    lowest = tl.min(tl.where(live, least, count), 0)
     for i in range(CHOSEN if CHOSEN > 0 else 1):
-        begin, end = span(chosen, i, tl.min(tl.where(live, least, count), 0), tl.max(last, 0) + 1, CHOSEN > 0, BLOCK, TILE)
+        begin, end = span(chosen, i, lowest, tl.max(last, 0) + 1, CHOSEN > 0, BLOCK, TILE)
         for s in range(begin, end, TILE):
             key = s + tl.arange(0, TILE)
             known = key < end
@@ -237,7 +245,7 @@ def attend_back_kv(
     takers, ends  CHOSEN: rows of q that took a block; those of block b and head h end at ends[h · (blocks + 1) + b]
     """
     head = tl.program_id(1)
-    sequence, first, q0, rows, k0, count, start = placed(parts, sequences)
+    _sequence, first, q0, rows, k0, count, start = placed(parts, sequences)
     s = first * BLOCK + tl.program_id(2) * TILE
     key = s + tl.arange(0, TILE)
     known = (key < count) & (key < (first + 1) * BLOCK)
