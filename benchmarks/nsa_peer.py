@@ -7,6 +7,7 @@ over one key head, blocks of 64 of which 16 are taken, a window of 512.
 import json
 import sys
 import time
+from collections.abc import Sequence
 
 import peers  # noqa: F401  before PyTorch: on the CPU alone
 import torch
@@ -36,10 +37,24 @@ class Ours(nn.Module):
         return self.out(nsa_attention(q, made, Branch(*others[:2]), Branch(*others[2:]), gates).flatten(-2))
 
 
-def seconds(layer: nn.Module, x: torch.Tensor) -> float:
-    start = time.process_time()
-    layer(x)
-    return time.process_time() - start
+class Watch:
+    """Processor seconds of a layer, and of those of its modules that project."""
+
+    def __init__(self, layer: nn.Module, projections: Sequence[nn.Module]) -> None:
+        self.layer, self.inside = layer.eval(), 0.0
+        for module in projections:
+            module.register_forward_pre_hook(lambda *_: self.add(-time.process_time()))
+            module.register_forward_hook(lambda *_: self.add(time.process_time()))
+
+    def add(self, seconds: float) -> None:
+        self.inside += seconds
+
+    def run(self, x: torch.Tensor) -> tuple[float, float]:
+        """The whole, and the whole without projections."""
+        self.inside, start = 0.0, time.process_time()
+        self.layer(x)
+        whole = time.process_time() - start
+        return whole, whole - self.inside
 
 
 def main() -> None:
@@ -56,15 +71,15 @@ def main() -> None:
         num_selected_blocks=16,
         causal=True,
     )
-    layers = {"peer": theirs.eval(), "ours": Ours().eval()}
-    found: dict[int, dict[str, float]] = {}
+    ours = Ours()
+    both = [Watch(theirs, [theirs.to_qkv, theirs.combine_heads]), Watch(ours, [ours.project, ours.out])]
+    found: dict[int, dict[str, list[float]]] = {}
     with torch.inference_mode():
         for length in (2048, 8192):
             x = torch.randn(1, length, WIDTH)
-            for _ in range(int(sys.argv[1]) if length < 8192 else 1):
-                for name, layer in layers.items():
-                    took = seconds(layer, x)
-                    found.setdefault(length, {})[name] = min(took, found.get(length, {}).get(name, took))
+            rounds = [[watch.run(x) for watch in both] for _ in range(int(sys.argv[1]) if length < 8192 else 1)]
+            for i, what in enumerate(("a whole layer", "without projections")):
+                found.setdefault(length, {})[what] = [min(r[w][i] for r in rounds) for w in range(2)]
     print(json.dumps(found))
 
 

@@ -2,12 +2,12 @@
 
     python benchmarks/nsa_speed.py [--threads 1 2] [--lengths 512 1024 2048 4096 8192 ...] [--rounds 3]
 
-fp32, 16 heads of 64 over one key head, the paper's blocks. Dense is `scaled_dot_product_attention`, causal, with the
-same heads; in decoding it is our own kernel over all keys, for PyTorch's is many times slower there. Theory: keys that a query
+fp32, 16 heads of 64 over one key head, the paper's blocks. Dense is `scaled_dot_product_attention`, causal, same heads;
+in decoding it is our own kernel over all keys, for PyTorch's is many times slower there. Theory: keys that a query
 meets on average, dense against sparse (three branches); in decoding, rows of the cache that are read. Every kind takes
-its turn in every round and the least time counts: CPU time with one thread, elapsed time with more. The peer
-native-sparse-attention-pytorch (its layer with projections, as it is sold) is timed beside ours at 8k where
-`python benchmarks/peers.py peers` made its environment.
+its turn in every round and the least time counts: CPU time with one thread, elapsed time with more. The layer of the
+package native-sparse-attention-pytorch is timed beside ours where `python benchmarks/peers.py peers` made its
+environment, whole and without the projections to q, k, v and back.
 """
 
 import argparse
@@ -95,7 +95,7 @@ def report(what: str, length: int, found: dict[str, float], keys: tuple[float, f
     products = 2 if what == "forward" else 5
     rate = [2 * products * HEADS * D * n * length / found[k] / 1e9 for n, k in zip(keys, found, strict=True)]
     print(
-        f"{what:8} {length:6} {threads} threads: dense {found['dense']:7.3f} s ({rate[0]:3.0f} GFLOP/s), "
+        f"{what:8} {length:6} {threads} thread: dense {found['dense']:7.3f} s ({rate[0]:3.0f} GFLOP/s), "
         f"sparse {found['sparse']:7.3f} s ({rate[1]:3.0f}): {ratio:5.2f}x, theory {theory:5.2f}x, {ratio / theory:4.0%}",
         flush=True,
     )
@@ -148,11 +148,11 @@ def peer(rounds: int) -> None:
         print(f"no peer: {peers.how('peers')} makes its environment")
         return
     done = subprocess.run([str(program), str(PEER), str(rounds)], check=True, capture_output=True, text=True)
-    for length, times in json.loads(done.stdout.splitlines()[-1]).items():
-        ratio = times["peer"] / times["ours"]
-        print(
-            f"peer     {length:>6} 1 thread: native-sparse-attention-pytorch {times['peer']:.2f} s, ours {times['ours']:.2f} s: {ratio:.1f}x"
-        )
+    for length, found in json.loads(done.stdout.splitlines()[-1]).items():
+        for what, (theirs, ours) in found.items():
+            print(
+                f"peer     {length:>6} 1 thread, {what}: theirs {theirs:.2f} s, ours {ours:.2f} s: {theirs / ours:.1f}x"
+            )
 
 
 def main() -> None:
