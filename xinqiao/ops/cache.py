@@ -101,7 +101,7 @@ class NsaCache:
                 f"{kv_heads} groups"
             )
         starts = [n - new for n in self.lengths]
-        both = [sequences([new] * batch, rows, starts) for rows in (self._made.rows, self._tokens.rows)]
+        both = [sequences([new] * batch, rows, starts).to(q.device) for rows in (self._made.rows, self._tokens.rows)]
         r = self.rule
         out: Tensor = nsa_forward(
             q.flatten(0, 1),
