@@ -96,7 +96,7 @@ def report(what: str, length: int, found: dict[str, float], keys: tuple[float, f
     rate = [2 * products * HEADS * D * n * length / found[k] / 1e9 for n, k in zip(keys, found, strict=True)]
     print(
         f"{what:8} {length:6} {threads} thread: dense {found['dense']:7.3f} s ({rate[0]:3.0f} GFLOP/s), "
-        f"sparse {found['sparse']:7.3f} s ({rate[1]:3.0f}): {ratio:5.2f}x, theory {theory:5.2f}x, {ratio / theory:4.0%}",
+        f"sparse {found['sparse']:.3f} s ({rate[1]:3.0f}): {ratio:5.2f}x, theory {theory:5.2f}x, {ratio / theory:4.0%}",
         flush=True,
     )
 

@@ -69,6 +69,29 @@ def _grouped_linear(inputs: Inputs, numbers: Numbers) -> Work:
     return Work("grouped_linear", {"experts": experts, "n": n, "k": k}, 2.0 * prod(x.shape) * n, read, decoded, hit)
 
 
+def _linear_backward(inputs: Inputs, numbers: Numbers) -> Work:
+    """gradient [..., n], weight [n, k] and its scale: the gradient of x; composed: the weight is decoded first."""
+    gradient, weight = inputs[:2]
+    decoded = 2.0 * prod(weight.shape) * gradient.itemsize
+    return Work("linear_backward", {}, 2.0 * prod(gradient.shape) * weight.shape[1], _all(inputs), decoded, 2)
+
+
+def _grouped_linear_backward(inputs: Inputs, numbers: Numbers) -> Work:
+    """gradient [m, n], and what the forward pass was given: two products, for x and for the weight."""
+    found = _grouped_linear(inputs[1:], numbers)
+    name = "grouped_linear_backward"
+    return found._replace(
+        name=name, flops=2 * found.flops, read=found.read + inputs[0].bytes, kernels=2 * found.kernels
+    )
+
+
+def _experts_backward(inputs: Inputs, numbers: Numbers) -> Work:
+    """gradient [t, hidden], and what the forward pass was given: its products again, and two more for each."""
+    found = _experts(inputs[1:], numbers)
+    read, again = found.read + inputs[0].bytes, 3 * found.composed
+    return Work("experts_backward", found.sizes, 3 * found.flops, read, again, 3 * found.kernels)
+
+
 def _experts(inputs: Inputs, numbers: Numbers) -> Work:
     """x [t, hidden], weights [t, top_k], chosen, gate_up [e, 2i, hidden], down [e, hidden, i]."""
     x, weights, _, gate_up, down = inputs[:5]
@@ -89,7 +112,7 @@ def _experts(inputs: Inputs, numbers: Numbers) -> Work:
 def _route(inputs: Inputs, numbers: Numbers) -> Work:
     """logits [t, e]: scores, groups, two sorts."""
     logits = inputs[0]
-    return Work("route", {"experts": logits.shape[-1]}, 0.0, _all(inputs), 8.0 * FP32 * prod(logits.shape), 8)
+    return Work("moe_choose", {"experts": logits.shape[-1]}, 0.0, _all(inputs), 8.0 * FP32 * prod(logits.shape), 8)
 
 
 def _dsa_index(inputs: Inputs, numbers: Numbers) -> Work:
@@ -114,6 +137,15 @@ def _dsa_attention(inputs: Inputs, numbers: Numbers) -> Work:
     read = q.bytes + min(gathered, latent.bytes) + FP32 * rows
     again = 2 * gathered + 4.0 * FP32 * rows * heads
     return Work("dsa_attention", {"heads": heads, "d_k": d, "d_v": d_v}, 2.0 * rows * heads * (d + d_v), read, again, 4)
+
+
+def _dsa_attention_backward(inputs: Inputs, numbers: Numbers) -> Work:
+    """Gradients of out and of the denominators, what the forward pass was given, and out: five products for two."""
+    out = inputs[-2]
+    found = _dsa_attention(inputs[2:-2], [out.shape[-1]])
+    read = found.read + _all((*inputs[:2], *inputs[-2:]))
+    name = "dsa_attention_backward"
+    return Work(name, found.sizes, 2.5 * found.flops, read, 2.5 * found.composed, 2 * found.kernels)
 
 
 class _Attention(NamedTuple):
@@ -170,6 +202,21 @@ def _nsa_window(inputs: Inputs, numbers: Numbers) -> Work:
     return call.work("nsa_window", min(float(numbers[0]), call.seen()), call.keys, {"tokens": numbers[0]})
 
 
+def _nsa_forward(inputs: Inputs, numbers: Numbers) -> list[Work]:
+    """q, keys and values of three branches, gates, rows of compressed keys and tokens; numbers: the rule, the window.
+
+    Its three branches, each as it would be alone: no vendor has one kernel for all.
+    """
+    q, ck, cv, k, v, wk, wv, _, fewer, rows = inputs[:10]
+    *rule, window = numbers[:7]
+    choice = Tensor((q.shape[0], k.shape[-2], rule[3]), FP32)
+    return [
+        _nsa_compressed([q, ck, cv, fewer], rule),
+        _nsa_selected([q, k, v, rows, choice], rule[2:3]),
+        _nsa_window([q, wk, wv, rows], [window]),
+    ]
+
+
 def _nsa_backward(inputs: Inputs, numbers: Numbers) -> Work:
     """gradient, q, k, v, out, lse, rows, choice or none; numbers: the rule or none, window, block.
 
@@ -191,11 +238,16 @@ def _nsa_backward(inputs: Inputs, numbers: Numbers) -> Work:
 _OWN: dict[str, Own] = {
     "linear_block_fp8": _linear_block_fp8,
     "linear_int8": _linear_int8,
+    "linear_block_fp8_backward": _linear_backward,
+    "linear_int8_backward": _linear_backward,
     "grouped_linear": _grouped_linear,
+    "grouped_linear_backward": _grouped_linear_backward,
     "experts": _experts,
-    "route": _route,
+    "experts_backward": _experts_backward,
+    "moe_choose": _route,
     "dsa_index": _dsa_index,
     "dsa_attention": _dsa_attention,
+    "dsa_attention_backward": _dsa_attention_backward,
     "nsa_compressed": _nsa_compressed,
     "nsa_selected": _nsa_selected,
     "nsa_window": _nsa_window,
@@ -203,7 +255,12 @@ _OWN: dict[str, Own] = {
 }
 
 
-def work(operator: str, inputs: Inputs, numbers: Numbers) -> Work:
-    """The work of one call of an operator such as 'dsa_index'; only traffic for one that has no row here."""
+def work(operator: str, inputs: Inputs, numbers: Numbers) -> list[Work]:
+    """The work of one call of an operator such as 'dsa_index', in parts that vendors may have kernels for.
+
+    Only traffic for one that has no row here.
+    """
+    if operator == "nsa_forward":
+        return _nsa_forward(inputs, numbers)
     found = _OWN.get(operator)
-    return found(inputs, numbers) if found else Work(operator, {}, 0.0, _all(inputs), 0.0, 1)
+    return [found(inputs, numbers) if found else Work(operator, {}, 0.0, _all(inputs), 0.0, 1)]

@@ -43,17 +43,19 @@ def operator(
 
 def own(
     chip: Chip, name: str, dtype: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], numbers: Sequence[int]
-) -> tuple[Cost, Fit]:
-    """Cost of one call of an operator of `xinqiao.ops` such as 'dsa_index', and the vendor's kernel for it.
+) -> tuple[Cost, list[Fit]]:
+    """Cost of one call of an operator of `xinqiao.ops` such as 'dsa_index', and the vendor's kernels for its parts.
 
-    Where the vendor has one kernel for it, it is that kernel; else the operators that it is composed of.
+    A part that the vendor has a kernel for is that kernel; else the operators that it is composed of.
     """
-    work = work_of(name, inputs, numbers)
-    found = fit(chip, work.name, dtype, work.sizes)
-    moved = work.read + sum(t.bytes for t in outputs)
-    if found.kernel:
-        return _cost(chip, dtype, work.flops, moved), found
-    return _cost(chip, dtype, work.flops, moved + work.composed, kernels=work.kernels), found
+    written, costs, fits = float(sum(t.bytes for t in outputs)), [], []
+    for work in work_of(name, inputs, numbers):
+        found = fit(chip, work.name, dtype, work.sizes)
+        moved, kernels = (work.read, 1) if found.kernel else (work.read + work.composed, work.kernels)
+        costs.append(_cost(chip, dtype, work.flops, moved + written, kernels=kernels))
+        fits.append(found)
+        written = 0.0  # once
+    return Cost(*map(sum, zip(*costs, strict=True))), fits
 
 
 def _cost(chip: Chip, dtype: str, work: float, moved: float, *, kernels: int = 1) -> Cost:

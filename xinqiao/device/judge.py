@@ -90,9 +90,10 @@ class Judge:
         elif action == _FALLBACK:
             cost = roofline.on_host(self.chip, inputs, outputs)
         elif operator.startswith(OWN):
-            cost, found = roofline.own(self.chip, operator.removeprefix(OWN), dtype, inputs, outputs, numbers)
-            if found.missed:
-                self._note(operator, found.missed.name, found.broken)
+            cost, fits = roofline.own(self.chip, operator.removeprefix(OWN), dtype, inputs, outputs, numbers)
+            for found in fits:
+                if found.missed:
+                    self._note(operator, found.missed.name, found.broken)
         else:
             cost = roofline.operator(self.chip, operator, dtype, inputs, outputs, flag=any(bits(flags)[:1]))
         out[0], out[1], out[2] = cost

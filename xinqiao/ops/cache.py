@@ -60,7 +60,7 @@ class NsaCache:
     def append(self, compressed: Branch, selected: Branch, window: Branch, counts: Sequence[int] | None = None) -> None:
         """Adds each branch's keys and values [batch, new, kv_heads, d], not compressed.
 
-        counts  how many of the new rows are tokens of each sequence; all by default. InputError where the cache is full.
+        counts  new rows that are tokens, of each sequence; all by default. InputError where the cache is full.
         """
         batch, new = compressed.keys.shape[:2]
         counts = [new] * batch if counts is None else counts
@@ -101,7 +101,7 @@ class NsaCache:
                 f"{kv_heads} groups"
             )
         starts = [n - new for n in self.lengths]
-        both = [sequences([new] * batch, rows, starts) for rows in (self._made.rows, self._tokens.rows)]
+        both = [sequences([new] * batch, rows, starts).to(q.device) for rows in (self._made.rows, self._tokens.rows)]
         r = self.rule
         out: Tensor = nsa_forward(
             q.flatten(0, 1),

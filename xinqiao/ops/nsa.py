@@ -56,11 +56,11 @@ def nsa_attention(
     """
     _check(q, (compressed, selected, window), gates, rule.checked("nsa_attention"), ends)
     lengths = _lengths(q, ends)
-    rows = sequences(lengths, lengths)
+    rows = sequences(lengths, lengths).to(q.device)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     flat = q.flatten(0, 1)
     sizes = [rule.length, rule.stride, rule.block, rule.blocks, rule.initial, rule.local]
-    fewer = sequences(lengths, [rule.keys(n) for n in lengths])
+    fewer = sequences(lengths, [rule.keys(n) for n in lengths]).to(q.device)
     weights = gates.expand(-1, -1, q.shape[2], 3).flatten(0, 1)
     branches = [t.flatten(0, 1) for branch in (compressed, selected, window) for t in branch]
     if not (torch.is_grad_enabled() and any(t.requires_grad for t in (flat, weights, *branches))):
