@@ -24,12 +24,12 @@ template <typename T> struct Padded {
 #if defined(__AVX512BF16__) && defined(__AVX512VBMI__)
 #define XQ_BF16_STEPS
 
-// Tables of the high and low bytes of the bf16 of every positive code: subnormals need nothing special.
+// Tables of the high and low bytes of the bf16 of every positive code times a power of two: subnormals need nothing special.
 struct E4m3Tables {
     alignas(64) uint8_t low[128], high[128];
-    constexpr E4m3Tables() : low(), high() {
+    explicit constexpr E4m3Tables(float scale = 1) : low(), high() {
         for (uint32_t code = 0; code < 128; code++) {
-            const uint32_t bf16 = codec::bits(e4m3(code)) >> 16;
+            const uint32_t bf16 = codec::bits(e4m3(code) * scale) >> 16;
             low[code] = uint8_t(bf16);
             high[code] = uint8_t(bf16 >> 8);
         }
@@ -46,10 +46,9 @@ class E4m3Decoder {
     __m512i low0, low1, high0, high1, sign;
 
   public:
-    E4m3Decoder()
-        : low0(_mm512_load_si512(E4M3_TABLES.low)), low1(_mm512_load_si512(E4M3_TABLES.low + 64)),
-          high0(_mm512_load_si512(E4M3_TABLES.high)), high1(_mm512_load_si512(E4M3_TABLES.high + 64)),
-          sign(_mm512_set1_epi8(char(0x80))) {}
+    explicit E4m3Decoder(const E4m3Tables &tables = E4M3_TABLES)
+        : low0(_mm512_load_si512(tables.low)), low1(_mm512_load_si512(tables.low + 64)), high0(_mm512_load_si512(tables.high)),
+          high1(_mm512_load_si512(tables.high + 64)), sign(_mm512_set1_epi8(char(0x80))) {}
     Bf16Pair operator()(__m512i codes) const {
         const __m512i low = _mm512_permutex2var_epi8(low0, codes, low1);
         const __m512i high = _mm512_permutex2var_epi8(high0, codes, high1);

@@ -6,6 +6,10 @@
 #include <cstdint>
 #include <cstring>
 #if defined(__AVX512F__) || (defined(__AVX2__) && defined(__FMA__))
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wuninitialized" // of GCC 12's own header (its bug 105593)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
 #endif
 
@@ -150,6 +154,37 @@ inline float total(Floats a) {
     return a.v[0];
 }
 
+#endif
+
+// Sixteen rows of sixteen numbers, `from_row` apart, as columns `to_row` apart.
+#if defined(__AVX512F__)
+inline void transpose16(const float *from, int64_t from_row, float *to, int64_t to_row) {
+    __m512 a[16], b[16];
+    for (int i = 0; i < 16; i++) a[i] = _mm512_loadu_ps(from + i * from_row);
+    for (int i = 0; i < 16; i += 2) { // pairs of rows, then fours
+        b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
+        b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4)
+        for (int j = 0; j < 2; j++) {
+            const __m512d low = _mm512_castps_pd(b[i + j]), high = _mm512_castps_pd(b[i + j + 2]);
+            a[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, high));
+            a[i + 2 * j + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, high));
+        }
+    for (int i = 0; i < 4; i++) { // a[4g + i] holds columns i, 4 + i, 8 + i, 12 + i of rows 4g to 4g + 3
+        const __m512 low = _mm512_shuffle_f32x4(a[i], a[4 + i], 0x88), high = _mm512_shuffle_f32x4(a[8 + i], a[12 + i], 0x88);
+        const __m512 low_odd = _mm512_shuffle_f32x4(a[i], a[4 + i], 0xdd), high_odd = _mm512_shuffle_f32x4(a[8 + i], a[12 + i], 0xdd);
+        _mm512_storeu_ps(to + i * to_row, _mm512_shuffle_f32x4(low, high, 0x88));
+        _mm512_storeu_ps(to + (8 + i) * to_row, _mm512_shuffle_f32x4(low, high, 0xdd));
+        _mm512_storeu_ps(to + (4 + i) * to_row, _mm512_shuffle_f32x4(low_odd, high_odd, 0x88));
+        _mm512_storeu_ps(to + (12 + i) * to_row, _mm512_shuffle_f32x4(low_odd, high_odd, 0xdd));
+    }
+}
+#else
+inline void transpose16(const float *from, int64_t from_row, float *to, int64_t to_row) {
+    for (int r = 0; r < 16; r++)
+        for (int c = 0; c < 16; c++) to[c * to_row + r] = from[r * from_row + c];
+}
 #endif
 
 // e^x for x in [-87, 88], clamped to that; NaN stays. Within 1 unit in the last place; the same bits everywhere.
