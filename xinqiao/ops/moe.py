@@ -93,8 +93,8 @@ def update_bias(bias: Tensor, loads: Tensor, step: float) -> Tensor:
     sizes = Sizes("update_bias")
     sizes.check("bias", bias, "experts", FLOATS)
     sizes.check("loads", loads, "experts")
-    wanted = loads.to(torch.float64)
-    return bias + step * (wanted.mean() - wanted).sign().to(bias.dtype)
+    below = (loads.sum() - loads * sizes["experts"]).sign()  # whole numbers: exact, and on chips without fp64
+    return bias + step * below.to(bias.dtype)
 
 
 def grouped_linear(

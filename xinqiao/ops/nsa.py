@@ -56,11 +56,11 @@ def nsa_attention(
     """
     _check(q, (compressed, selected, window), gates, rule.checked("nsa_attention"), ends)
     lengths = _lengths(q, ends)
-    rows = sequences(lengths, lengths)
+    rows = sequences(lengths, lengths).to(q.device)
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     flat = q.flatten(0, 1)
     sizes = [rule.length, rule.stride, rule.block, rule.blocks, rule.initial, rule.local]
-    fewer = sequences(lengths, [rule.keys(n) for n in lengths])
+    fewer = sequences(lengths, [rule.keys(n) for n in lengths]).to(q.device)
     weights = gates.expand(-1, -1, q.shape[2], 3).flatten(0, 1)
     branches = [t.flatten(0, 1) for branch in (compressed, selected, window) for t in branch]
     if not (torch.is_grad_enabled() and any(t.requires_grad for t in (flat, weights, *branches))):
@@ -104,7 +104,7 @@ def _check(
         raise InputError(f"nsa_attention: {heads} heads over {groups} kv_heads, expected 1 to {MOST} for each")
     sizes.check("gates", gates, f"batch length {gates.shape[2] if gates.shape[2:3] == (1,) else 'heads'} 3")
     if ends is not None and (q.shape[0] != 1 or list(ends) != sorted(ends) or not ends or ends[-1] != q.shape[1]):
-        raise InputError(f"nsa_attention: ends must ascend to {q.shape[1]} rows of a batch of 1, got {list(ends)}")
+        raise InputError(f"nsa_attention: ends must rise to {q.shape[1]} rows of a batch of 1, got {list(ends)}")
     expected = sum(rule.keys(n) for n in _lengths(q, ends)) if ends is not None else rule.keys(q.shape[1])
     if sizes["compressed"] != expected:
         raise InputError(
