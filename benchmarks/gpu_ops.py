@@ -2,9 +2,9 @@
 
     python benchmarks/gpu_ops.py [--rounds 20] [--lengths 4096 8192 16384 32768]
 
-bf16. Every kind takes its turn in every round; medians of CUDA events. Native sparse attention has the paper's sizes: 64
-heads, 4 of keys, 192 and 128 wide. Its limit is the ratio of products that causal attention and it make, which the paper
-takes as reached; a decoding step's is the ratio of bytes. Says so where there is no GPU, and measures nothing.
+bf16. Every kind takes its turn in every round; medians of CUDA events. Native sparse attention has the paper's sizes:
+64 heads, 4 of keys, 192 and 128 wide. Its limit is the ratio of products that causal attention and it make; a decoding
+step's is the ratio of bytes. Says so where there is no GPU, and measures nothing.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def time(works: Work, rounds: int) -> dict[str, float]:
 
 
 def products(length: int) -> tuple[float, float]:
-    """Keys that all queries meet: in causal attention, and in the three branches, whose compressed one scores twice."""
+    """Keys that all queries meet: in causal attention; in the three branches, the first of which scores twice."""
     dense = sparse = 0.0
     for t in range(length):
         dense += t + 1
@@ -63,7 +63,7 @@ def nsa_tensors(length: int, device: str, dtype: torch.dtype) -> tuple[torch.Ten
 
 
 def choices(device: str, cases: int) -> int:
-    """Queries, of `cases` random ones, whose choice of blocks, tokens or experts is not the reference's. Half have ties."""
+    """Random queries that do not choose the reference's blocks, tokens or experts; half have ties."""
     different = 0
     for seed in range(cases // 64):
         torch.manual_seed(seed)
@@ -155,8 +155,8 @@ def latent_decode(tokens: int, device: str, rounds: int) -> str:
     limit = tokens * 576 * 2 / (2048 * 576 * 2 + tokens * 128)
     speed = found["dense"] / found["sparse"]
     return (
-        f"DSA decode {tokens}: {found['sparse']:.3f} ms, of it attention {found['attention']:.3f}; dense {found['dense']:.3f}: "
-        f"{speed:.2f}x of {limit:.2f}x by bytes ({speed / limit:.0%})"
+        f"DSA decode {tokens}: {found['sparse']:.3f} ms, of it attention {found['attention']:.3f}; "
+        f"dense {found['dense']:.3f}: {speed:.2f}x of {limit:.2f}x by bytes ({speed / limit:.0%})"
     )
 
 

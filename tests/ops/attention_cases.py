@@ -9,7 +9,7 @@ SMALL = Choosing(length=8, stride=4, block=16, blocks=5, initial=1, local=2)
 
 
 def packed(seed, lengths, heads, groups, sizes, rule, starts=None, dtype=torch.float32):
-    """q, keys and values of tokens, those compressed, and the sequences of both; `starts` tokens precede the queries."""
+    """q, keys and values of tokens, those compressed, and the sequences of both; `starts` tokens come first."""
     make = torch.Generator().manual_seed(seed)
     starts = starts or [0] * len(lengths)
     totals = [a + b for a, b in zip(lengths, starts, strict=True)]
@@ -58,7 +58,7 @@ def dense(q, k, v, visible, scale):
 def bound(q, k, v, scale, dtype=torch.float32):
     """How far an output computed in fp32 and rounded to `dtype` may be from the exact one.
 
-    A logit is a sum of d products: it is off by at most (d + 2) u Σ|q||k|·scale, and so, twice, is each share's logarithm;
+    A logit is a sum of d products: it is off by at most (d + 2) u Σ|q||k|·scale, and so, twice, is a share's logarithm;
     a share's exponential and the sums over n keys add (n + 16) u; an output is an average of values.
     """
     u = torch.finfo(torch.float32).eps / 2

@@ -58,9 +58,9 @@ class NsaCache:
         return list(self._tokens.rows) if self._tokens else []
 
     def append(self, compressed: Branch, selected: Branch, window: Branch, counts: Sequence[int] | None = None) -> None:
-        """Adds tokens: every branch's keys and values [batch, new, kv_heads, d], not yet compressed.
+        """Adds each branch's keys and values [batch, new, kv_heads, d], not compressed.
 
-        counts  how many of the new rows are tokens of each sequence; all by default. InputError where the cache is full.
+        counts  new rows that are tokens, of each sequence; all by default. InputError where the cache is full.
         """
         batch, new = compressed.keys.shape[:2]
         counts = [new] * batch if counts is None else counts

@@ -104,7 +104,7 @@ def _check(
         raise InputError(f"nsa_attention: {heads} heads over {groups} kv_heads, expected 1 to {MOST} for each")
     sizes.check("gates", gates, f"batch length {gates.shape[2] if gates.shape[2:3] == (1,) else 'heads'} 3")
     if ends is not None and (q.shape[0] != 1 or list(ends) != sorted(ends) or not ends or ends[-1] != q.shape[1]):
-        raise InputError(f"nsa_attention: ends must grow to {q.shape[1]} rows of a batch of 1, got {list(ends)}")
+        raise InputError(f"nsa_attention: ends must rise to {q.shape[1]} rows of a batch of 1, got {list(ends)}")
     expected = sum(rule.keys(n) for n in _lengths(q, ends)) if ends is not None else rule.keys(q.shape[1])
     if sizes["compressed"] != expected:
         raise InputError(

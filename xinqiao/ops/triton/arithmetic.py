@@ -73,3 +73,10 @@ def lane_total(lanes: tl.tensor, LANES: tl.constexpr) -> tl.tensor:
     four = tl.sum(tl.reshape(eight, [2, LANES // 4]), 0)
     two = tl.sum(tl.reshape(four, [2, LANES // 8]), 0)
     return tl.sum(tl.reshape(two, [1, 2]), 1)
+
+
+@triton.jit
+def first_highest(x: tl.tensor, place: tl.tensor, beyond: tl.tensor) -> tl.tensor:
+    """The lowest of `place` where x is highest, over the last dimension. Not `argmax`, which not every compiler has."""
+    highest = tl.max(x, len(x.shape) - 1, keep_dims=True)
+    return tl.min(tl.where(x == highest, place, beyond), len(x.shape) - 1)

@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from xinqiao.ops.triton.arithmetic import exp, lane_total
+from xinqiao.ops.triton.arithmetic import exp, first_highest, lane_total
 from xinqiao.ops.triton.attention_tiles import last_key
 from xinqiao.ops.triton.nsa_kernels import key_rows, placed
 
@@ -135,7 +135,7 @@ def highest(
         ranked = tl.where(block > own, -1.0, tl.where(forced, float("inf"), score))
         taken = tl.zeros([BLOCKS], tl.int32)
         for _ in range(TAKEN):
-            best = tl.argmax(ranked, 0)
+            best = first_highest(ranked, block, BLOCKS)
             found = (block == best) & (ranked >= 0.0)
             taken = tl.where(found, 1, taken)
             ranked = tl.where(found, -1.0, ranked)

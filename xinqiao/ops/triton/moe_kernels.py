@@ -3,7 +3,7 @@
 import triton
 import triton.language as tl
 
-from xinqiao.ops.triton.arithmetic import exp, lane_total
+from xinqiao.ops.triton.arithmetic import exp, first_highest, lane_total
 
 
 @triton.jit
@@ -54,7 +54,7 @@ def choose(
     if bias is not None:
         score += tl.load(bias + expert, mask=known, other=0.0).to(tl.float32)
     score = tl.where(known, score, -float("inf"))
-    best = tl.argmax(ordered(score), 1)
+    best = first_highest(ordered(score), inner, EACH)
     worth = tl.max(score, 1)
     if bias is not None and SIZE > 1:
         worth += tl.max(tl.where(inner == best[:, None], -float("inf"), score), 1)
@@ -64,7 +64,7 @@ def choose(
     value = tl.where(tl.arange(0, TILE) < GROUPS, tl.where(bad == 1, 0, ordered(worth)), LEAST)
     kept = tl.zeros([TILE], tl.int32)
     for _ in range(KEPT):
-        taken = tl.arange(0, TILE) == tl.argmax(value, 0)
+        taken = tl.arange(0, TILE) == first_highest(value, tl.arange(0, TILE), TILE)
         kept = tl.where(taken, 1, kept)
         value = tl.where(taken, LEAST, value)
     rank = tl.where(kept[:, None] == 1, rank, LEAST)
