@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 LIBRARY = torch.library.Library("xinqiao", "DEF")
-# A build for CUDA has real devices; any other runs virtual ones under this key, which must not be taken. The build's own
-# words are asked, since PyTorch's flags answer for a virtual device as for a real one.
+# A build for CUDA has real devices; any other runs virtual ones under this key, which must not be taken. The build's
+# own words are asked, since PyTorch's flags answer for a virtual device as for a real one.
 _GPU = any(words in torch.__config__.show() for words in ("CUDA Runtime", "HIP Runtime"))
 KEYS = ("CPU", "CUDA") if _GPU else ("CPU",)
 
