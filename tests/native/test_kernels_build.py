@@ -1,4 +1,4 @@
-"""The compiled operators' sources: what compilers and their sanitizers say, and that they compile for other processors."""
+"""Compiled operators: what compilers and their sanitizers say, and that they compile for other processors."""
 
 import importlib.util
 import subprocess
