@@ -23,7 +23,7 @@ from torch.nn.functional import linear
 import xinqiao.native
 from xinqiao.native import processor
 from xinqiao.native.build import library
-from xinqiao.ops.cpu.linear import FLAGS
+from xinqiao.native.kernels import FLAGS
 from xinqiao.ops.modules import Fp8Linear, Int8Linear
 
 SIZE, COPIES = 4096, 8
@@ -147,6 +147,7 @@ def main() -> None:
     many: dict[str, Callable[[int], object]] = {
         "torch bf16 M=512": lambda i: linear(x, layers.bf16[i].weight),
         "fp8 M=512": lambda i: layers.fp8[i](x),
+        "int8 M=512": lambda i: layers.int8[i](x),
     }
     with torch.inference_mode():
         for threads in (1, 2):

@@ -20,7 +20,7 @@ DTYPES = [torch.float32, torch.bfloat16]
 
 def kernel(level, x, w, block, bias=None):
     held = cpu.fp8_weights(w.codes, w.scale, block)
-    return cpu.few(cpu.kernels(level).xq_linear_fp8, held, x, bias, x.dtype)
+    return cpu.few(cpu.library(level).xq_linear_fp8, held, x, bias, x.dtype)
 
 
 def near(found, x, w):
@@ -180,4 +180,4 @@ def test_values_of_parts():
 def test_which_matrices_are_exact_in_bf16(kind, plain):
     for block in BLOCKS:
         w = eight_bits.fp8(130, 200, block, kind)
-        assert cpu.kernels().xq_linear_plain(ctypes.byref(cpu.fp8_weights(w.codes, w.scale, block))) == plain
+        assert cpu.library().xq_linear_plain(ctypes.byref(cpu.fp8_weights(w.codes, w.scale, block))) == plain

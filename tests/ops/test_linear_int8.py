@@ -20,7 +20,7 @@ SHAPES = [(1, 1), (3, 5), (16, 64), (130, 257), (48, 576), (257, 1000)]
 
 def kernel(level, x, w, bias=None):
     held = cpu.Int8Weights(w.codes.data_ptr(), w.scale.data_ptr(), *w.codes.shape)
-    return cpu.few(cpu.kernels(level).xq_linear_int8, held, x, bias, x.dtype)
+    return cpu.few(cpu.library(level).xq_linear_int8, held, x, bias, x.dtype)
 
 
 def rounded(x):

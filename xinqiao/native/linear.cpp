@@ -64,6 +64,16 @@ void xq_linear_int8(const xq::Int8Weights *w, const xq::Call *call) {
         [&](const auto &product, int64_t token, int64_t row, float sum) { return sum * (product.step(token) * w->scales[row]); });
 }
 
+// call->y: the codes, int8 [tokens, k].
+void xq_linear_int8_tokens(const xq::Call *call, int64_t k, float *steps) {
+    xq::parallel(call->threads, [&](int thread, int of) {
+        const xq::Share share(call->tokens, 1, thread, of);
+        const xq::Tokens x = call->input(k);
+        for (int64_t t = share.begin; t < share.end; t++)
+            steps[t] = xq::quantize_int8(x.row(t), x.number, k, static_cast<int8_t *>(call->y) + t * k);
+    });
+}
+
 int32_t xq_linear_plain(const xq::Fp8Weights *w) { return xq::plain(*w); }
 
 void xq_linear_bf16_values(const xq::Fp8Weights *w, const xq::Part *part, uint16_t *out, int32_t threads) {

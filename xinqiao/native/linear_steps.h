@@ -68,7 +68,7 @@ struct E4m3ByBf16 {
     using Total = float;
     static constexpr int PARTS = 2, WIDTH = 64;
     static Floats zero() { return all(0.0f); }
-    E4m3Decoder decode;
+    E4m3Decoder decode{};
 
     Weights weights(const uint8_t *at) const { return decode(_mm512_loadu_si512(at)); }
     static __m512i input(int i, const Input *x) { return _mm512_load_si512(x + 32 * i); }
@@ -87,7 +87,7 @@ struct E4m3ByF32 {
     using Total = float;
     static constexpr int PARTS = 4, WIDTH = 64;
     static Floats zero() { return all(0.0f); }
-    E4m3Decoder decode;
+    E4m3Decoder decode{};
 
     Weights weights(const uint8_t *at) const { return decode(_mm512_loadu_si512(at)); }
     static Floats input(int i, const Input *x) { return load(x + 16 * i); }

@@ -3,27 +3,20 @@
 import ctypes
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from xinqiao import native
 from xinqiao.native import processor
-from xinqiao.native.build import library
+from xinqiao.native.kernels import kernels
 from xinqiao.ops.reference.linear import ACTIVATIONS, Block
 
 DTYPES = frozenset((torch.float32, torch.bfloat16, torch.float16))
 NUMBERS = {torch.float32: 0, torch.bfloat16: 1}
 FEW = 32  # tokens, up to which decoding the weights again for every eight of them is faster than a matrix product
 VALUES = 1 << 22  # weights that are numbers at a time
-SOURCE = Path(native.__file__).with_name("linear.cpp")
-# The same bits on every processor wherever the order of sums is stated: no fused multiply-add that is not written.
-FLAGS = (
-    *("-O3", "-std=c++20", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared"),
-    *("-fvisibility=hidden", "-fopenmp"),
-)
+EXACT = 65536  # features of int8 whose products always add up in 32 bits
 
 
 class Fp8Weights(ctypes.Structure):
@@ -62,10 +55,9 @@ class Part(ctypes.Structure):
 
 
 @cache
-def kernels(level: str | None = None) -> ctypes.CDLL:
+def library(level: str | None = None) -> ctypes.CDLL:
     """linear.cpp, compiled for a set of instructions, or for the best that this processor has."""
-    flags = processor.LEVELS[level or processor.levels()[0]].flags
-    return ctypes.CDLL(str(library("linear", SOURCE, (*FLAGS, *flags), (), "1")))
+    return kernels("linear", level)
 
 
 def linear_block_fp8(
@@ -77,10 +69,10 @@ def linear_block_fp8(
     held = fp8_weights(weight, scale, block)
     rows = x.reshape(x.shape[:-1].numel(), weight.shape[1]).contiguous()
     source = rows if activation is None else _rounded(rows, ACTIVATIONS[activation])
-    if len(rows) > FEW and kernels().xq_linear_plain(ctypes.byref(held)):
+    if len(rows) > FEW and library().xq_linear_plain(ctypes.byref(held)):
         found = _many(source, held, bias, x.dtype)
     else:
-        found = few(kernels().xq_linear_fp8, held, source, bias, x.dtype)
+        found = few(library().xq_linear_fp8, held, source, bias, x.dtype)
     return found.view(*x.shape[:-1], weight.shape[0])
 
 
@@ -105,7 +97,22 @@ def linear_int8(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None) -
     n, k = weight.shape
     held = Int8Weights(weight.data_ptr(), scale.data_ptr(), n, k)
     rows = x.reshape(x.shape[:-1].numel(), k).contiguous()
-    return few(kernels().xq_linear_int8, held, rows, bias, x.dtype).view(*x.shape[:-1], n)
+    if len(rows) > FEW and k <= EXACT and n and processor.levels()[0] == "avx512-bf16":
+        found = _many_int8(rows, weight, scale, bias)
+    else:
+        found = few(library().xq_linear_int8, held, rows, bias, x.dtype)
+    return found.view(*x.shape[:-1], n)
+
+
+def _many_int8(rows: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
+    """With PyTorch's product of int8, which is exact where the processor adds such products in 32 bits."""
+    tokens, k = rows.shape
+    codes, steps = torch.empty(tokens, k, dtype=torch.int8), torch.empty(tokens, 1)
+    threads = torch.get_num_threads()
+    call = Call(rows.data_ptr(), None, codes.data_ptr(), tokens, NUMBERS[rows.dtype], 0, 0, threads)
+    library().xq_linear_int8_tokens(ctypes.byref(call), ctypes.c_int64(k), ctypes.c_void_p(steps.data_ptr()))
+    found = torch._int_mm(codes, weight.t()).float().mul_(steps * scale)
+    return (found if bias is None else found.add_(bias)).to(rows.dtype)
 
 
 def linear_int8_backward(gradient: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
@@ -151,7 +158,7 @@ def few(
 def values(held: Fp8Weights, part: Part, wide: torch.dtype) -> Tensor:
     """[rows, columns] of a part, in float32 or bfloat16."""
     found = torch.empty(part.rows, part.columns, dtype=wide)
-    run = kernels().xq_linear_f32_values if wide == torch.float32 else kernels().xq_linear_bf16_values
+    run = library().xq_linear_f32_values if wide == torch.float32 else library().xq_linear_bf16_values
     run(ctypes.byref(held), ctypes.byref(part), ctypes.c_void_p(found.data_ptr()), torch.get_num_threads())
     return found
 
@@ -169,7 +176,7 @@ def _many(rows: Tensor, held: Fp8Weights, bias: Tensor | None, dtype: torch.dtyp
 def _wide(dtype: torch.dtype, held: Fp8Weights) -> torch.dtype:
     """What weights are multiplied as: bfloat16 where that is exact and this processor has instructions for it."""
     quick = dtype == torch.bfloat16 and processor.levels()[0] == "avx512-bf16"
-    return torch.bfloat16 if quick and kernels().xq_linear_plain(ctypes.byref(held)) else torch.float32
+    return torch.bfloat16 if quick and library().xq_linear_plain(ctypes.byref(held)) else torch.float32
 
 
 def _rounded(rows: Tensor, block: int) -> Tensor:
@@ -177,5 +184,5 @@ def _rounded(rows: Tensor, block: int) -> Tensor:
     found = torch.empty_like(rows, dtype=torch.bfloat16)
     threads = torch.get_num_threads()
     call = Call(rows.data_ptr(), None, found.data_ptr(), len(rows), NUMBERS[rows.dtype], 0, 1, threads)
-    kernels().xq_linear_round(ctypes.byref(call), ctypes.c_int64(rows.shape[1]), ctypes.c_int64(block))
+    library().xq_linear_round(ctypes.byref(call), ctypes.c_int64(rows.shape[1]), ctypes.c_int64(block))
     return found
