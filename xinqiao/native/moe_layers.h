@@ -62,7 +62,8 @@ void product(Sorted<T> x, const Weights &w, int64_t apart, int32_t threads, Fini
     std::vector<int64_t> busy;
     for (int64_t e = 0; e < x.experts; e++)
         if (x.ends[e] > x.begin(e)) busy.push_back(e);
-    const int64_t items = int64_t(busy.size()) * strips;
+    // A thread takes several strips that lie one after the other, since it asks for the next ones before it comes to them.
+    const int64_t items = int64_t(busy.size()) * strips, run = std::clamp<int64_t>(items / (threads * 8), 1, 16);
 #pragma omp parallel num_threads(threads)
     {
         if (!as_is) {
@@ -76,18 +77,17 @@ void product(Sorted<T> x, const Weights &w, int64_t apart, int32_t threads, Fini
             }
         }
         Room space_a, space_b;
-#pragma omp for schedule(dynamic)
+#pragma omp for schedule(dynamic, run)
         for (int64_t item = 0; item < items; item++) {
             const int64_t e = busy[size_t(item / strips)], first = item % strips * each, begin = x.begin(e);
             const Strip<D> a(w, e, first, half, depth, space_a);
             const Strip<D> b(w, e, first + apart, w.n, depth, space_b);
+            float scale[PAIR] = {}; // of int8's rows
+            for (int64_t j = 0; whole && j < PAIR; j++)
+                if (const int64_t r = j < STRIP ? first + j : first + apart + j - STRIP; r < w.n) scale[j] = w.row_factor(e, r);
             multiply<D>(a, b, tokens + begin * depth, x.ends[e] - begin, depth, [&](int64_t t, int64_t some, float *values) {
                 for (int64_t i = begin + t; i < begin + t + some; i++, values += PAIR) {
-                    if constexpr (whole)
-                        for (int64_t j = 0; j < PAIR; j++) {
-                            const int64_t r = j < STRIP ? first + j : first + apart + j - STRIP;
-                            if (r < w.n) values[j] = values[j] * factors[i] * w.row_factor(e, r);
-                        }
+                    for (int64_t j = 0; whole && j < PAIR; j++) values[j] = values[j] * factors[i] * scale[j];
                     finish(e, i, first, values);
                 }
             });
