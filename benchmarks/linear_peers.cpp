@@ -15,7 +15,8 @@ struct Bf16Step {
     static constexpr int PARTS = 2, WIDTH = 128;
     static Floats zero() { return all(0.0f); }
     Weights weights(const uint8_t *at) const { return {{_mm512_loadu_si512(at), _mm512_loadu_si512(at + 64)}}; }
-    Floats part(int i, const Weights &w, const Input *x, Floats sum) const { return {multiply_add(w.part[i], x + 32 * i, sum.v)}; }
+    static __m512i input(int i, const Input *x) { return _mm512_load_si512(x + 32 * i); }
+    Floats part(int i, const Weights &w, __m512i x, Floats sum) const { return {multiply_add(w.part[i], x, sum.v)}; }
 };
 
 } // namespace
@@ -26,7 +27,7 @@ extern "C" {
 void peer_bf16(const uint16_t *x, const uint8_t *weights, float *y, int64_t tokens, int64_t n, int64_t k, int32_t threads) {
     parallel(threads, [&](int thread, int of) {
         const Share share(n, 16, thread, of);
-        dots<false>(Bf16Step(), share.end - share.begin, {weights + share.begin * k * 2, k * 2, k}, tokens, {x, k}, {}, y + share.begin, n);
+        dots<false>(Bf16Step(), share.end - share.begin, {weights + share.begin * k * 2, k * 2, k}, tokens, {x, k}, {}, {y + share.begin, n});
     });
 }
 

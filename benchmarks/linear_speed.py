@@ -8,6 +8,7 @@ the rate that memory is read with, or its multiplications at the rate that the p
 """
 
 import argparse
+import copy
 import ctypes
 import statistics
 import sys
@@ -48,23 +49,27 @@ def peers() -> ctypes.CDLL:
 
 
 class Layers:
-    """The same matrices as every format has them."""
+    """Copies of one matrix, as every format has it. any: fp32 scales that are no powers of two."""
 
     def __init__(self) -> None:
-        self.bf16 = [nn.Linear(SIZE, SIZE, bias=False, dtype=torch.bfloat16) for _ in range(COPIES)]
-        first = self.bf16[0]
-        self.fp8 = [Fp8Linear.from_linear(first) for _ in range(COPIES)]
-        self.mxfp8 = [Fp8Linear.from_linear(first, block=(1, 32), scale_dtype=torch.uint8) for _ in range(COPIES)]
-        self.any = [Fp8Linear.from_linear(first) for _ in range(COPIES)]
-        for layer in self.any:
-            layer.weight_scale_inv *= torch.rand_like(layer.weight_scale_inv) + 1
-        self.int8 = [Int8Linear.from_linear(first) for _ in range(COPIES)]
+        first = nn.Linear(SIZE, SIZE, bias=False, dtype=torch.bfloat16)
+        any_scale = Fp8Linear.from_linear(first)
+        any_scale.weight_scale_inv *= torch.rand_like(any_scale.weight_scale_inv) + 1
+        self.bf16 = copies(first)
+        self.fp8 = copies(Fp8Linear.from_linear(first))
+        self.mxfp8 = copies(Fp8Linear.from_linear(first, block=(1, 32), scale_dtype=torch.uint8))
+        self.any = copies(any_scale)
+        self.int8 = copies(Int8Linear.from_linear(first))
+        self.memory = torch.ones(COPIES * SIZE * SIZE, dtype=torch.uint8)
+
+
+def copies(layer: nn.Module) -> list[nn.Module]:
+    return [copy.deepcopy(layer) for _ in range(COPIES)]
 
 
 def works(layers: Layers, made: ctypes.CDLL, threads: int) -> dict[str, Callable[[int], object]]:
     found: dict[str, Callable[[int], object]] = {}
-    memory = torch.ones(COPIES * SIZE * SIZE, dtype=torch.uint8)
-    start = memory.data_ptr()
+    start = layers.memory.data_ptr()
     found["read"] = lambda i: made.peer_read(start + i * SIZE * SIZE, SIZE * SIZE, threads)
     found["peak"] = lambda i: made.peer_peak(200_000, threads)
     for tokens in (1, 8):

@@ -17,11 +17,14 @@ READINGS = ("overlap", "forward", "literal")
 
 
 def inputs(kind: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Queries of the last tokens, and compressed keys: of unrelated keys, or the means of keys that change slowly."""
+    """Queries of the last tokens, and compressed keys: of unrelated keys by a layer, or the means of keys that
+    change slowly."""
     make = torch.Generator().manual_seed(1)
     rule = Choosing()
     if kind == "random":
-        keys = torch.randn(rule.keys(TOKENS), D, generator=make)
+        runs = torch.randn(TOKENS, D, generator=make).unfold(0, rule.length, rule.stride).flatten(1)
+        first = torch.randn(runs.shape[1], D, generator=make) / runs.shape[1] ** 0.5
+        keys = torch.relu(runs @ first) @ torch.randn(D, D, generator=make) / D**0.5
         return torch.randn(QUERIES, HEADS, D, generator=make), keys
     steps = torch.randn(TOKENS, D, generator=make)
     rows, row = torch.empty(TOKENS, D), torch.zeros(D)

@@ -125,6 +125,9 @@ def test_three_branches_at_once_are_the_three_branches():
         ],
         ("910c", "dsa_index", "bfloat16", [t(1, 1, 64, 64), t(1, L, 64), t(1, 1, 64)], [4096], "",
          ("d_k 64 (it takes 128)", "chosen 4096 (at most 2048)")),
+        ("h200", "dsa_attention", "bfloat16", [t(1, 9, 64, 576), t(1, 64, 576), t(1, 9, 8, size=4)], [512],
+         "flash_mla_sparse_fwd", ()),
+        ("a100", "dsa_attention", "bfloat16", [t(1, 9, 64, 576), t(1, 64, 576), t(1, 9, 8, size=4)], [512], "", ()),
         ("h200", "linear_int8", "bfloat16", [t(6, 256), t(512, 256, size=1), t(512, size=4)], [], "", ()),
     ],
 )  # fmt: skip

@@ -73,7 +73,7 @@ class Fp8Product {
     };
 
     template <bool scaled, class Kind> void compute(const Kind &kind, const Part &p, const typename Kind::Input *from) const {
-        dots<scaled>(kind, p.rows, p.codes, p.tokens, {from, width}, room.scales.all_steps, p.out, p.out_stride);
+        dots<scaled>(kind, p.rows, p.codes, p.tokens, {from, width}, room.scales.all_steps, {p.out, p.out_stride});
     }
 
     // The part's activations with the scales folded in; null where one left the range.

@@ -22,7 +22,8 @@ struct Int8Step {
     static constexpr int PARTS = 1, WIDTH = 64, OFFSET = 128;
     static Ints zero() { return {_mm512_setzero_si512()}; }
     Weights weights(const uint8_t *at) const { return _mm512_xor_si512(_mm512_loadu_si512(at), _mm512_set1_epi8(char(0x80))); }
-    Ints part(int, const Weights &w, const Input *x, Ints sum) const { return {_mm512_dpbusd_epi32(sum.v, w, _mm512_load_si512(x))}; }
+    static __m512i input(int, const Input *x) { return _mm512_load_si512(x); }
+    Ints part(int, const Weights &w, __m512i x, Ints sum) const { return {_mm512_dpbusd_epi32(sum.v, w, x)}; }
 };
 
 #else
@@ -53,6 +54,7 @@ struct Int8Step {
         for (int i = 0; i < STEP; i++) found.at[i] = int8_t(at[i]);
         return found;
     }
+    static const Input *input(int, const Input *x) { return x; }
     Ints part(int, const Weights &w, const Input *x, Ints sum) const {
         for (int i = 0; i < STEP; i += LANES)
             for (int lane = 0; lane < LANES; lane++) sum.v[lane] += int32_t(w.at[i + lane]) * int32_t(int16_t(x[i + lane]));
@@ -142,8 +144,7 @@ class Int8Product {
     // sums[token - t][row - begin] over at most EXACT columns from `first` on.
     void part(int64_t begin, int64_t end, int64_t t, int64_t first, int32_t *sums) const {
         const int64_t few = std::min(TOGETHER, count - t), columns = std::min(EXACT, k - first);
-        dots<false>(Int8Step(), end - begin, {codes + begin * k + first, k, columns}, few, {x + t * width + first, width}, {}, sums,
-                    end - begin);
+        dots<false>(Int8Step(), end - begin, {codes + begin * k + first, k, columns}, few, {x + t * width + first, width}, {}, {sums, end - begin});
         for (int64_t i = 0; Int8Step::OFFSET && i < few; i++) {
             int32_t whole = 0;
             for (int64_t column = 0; column < columns; column++) whole += x[(t + i) * width + first + column];

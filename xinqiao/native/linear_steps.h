@@ -57,8 +57,8 @@ class E4m3Decoder {
     }
 };
 
-inline __m512 multiply_add(__m512i weights, const uint16_t *x, __m512 sum) {
-    return _mm512_dpbf16_ps(sum, (__m512bh)weights, (__m512bh)_mm512_load_si512(x));
+inline __m512 multiply_add(__m512i weights, __m512i x, __m512 sum) {
+    return _mm512_dpbf16_ps(sum, (__m512bh)weights, (__m512bh)x);
 }
 
 // bf16 activations times e4m3 weights, whose products are exact in fp32.
@@ -71,9 +71,8 @@ struct E4m3ByBf16 {
     E4m3Decoder decode;
 
     Weights weights(const uint8_t *at) const { return decode(_mm512_loadu_si512(at)); }
-    Floats part(int i, const Weights &w, const Input *x, Floats sum) const {
-        return {multiply_add(i ? w.b : w.a, x + 32 * i, sum.v)};
-    }
+    static __m512i input(int i, const Input *x) { return _mm512_load_si512(x + 32 * i); }
+    Floats part(int i, const Weights &w, __m512i x, Floats sum) const { return {multiply_add(i ? w.b : w.a, x, sum.v)}; }
     static void arrange(const uint16_t *from, uint16_t *to) {
         const __m512i first = _mm512_loadu_si512(from), second = _mm512_loadu_si512(from + 32);
         _mm512_store_si512(to, _mm512_shuffle_i64x2(first, second, 0x88));
@@ -91,10 +90,11 @@ struct E4m3ByF32 {
     E4m3Decoder decode;
 
     Weights weights(const uint8_t *at) const { return decode(_mm512_loadu_si512(at)); }
-    Floats part(int i, const Weights &w, const Input *x, Floats sum) const {
+    static Floats input(int i, const Input *x) { return load(x + 16 * i); }
+    Floats part(int i, const Weights &w, Floats x, Floats sum) const {
         const __m512i pairs = i < 2 ? w.a : w.b;
         const __m512i wide = i % 2 ? _mm512_and_si512(pairs, _mm512_set1_epi32(int(0xffff0000))) : _mm512_slli_epi32(pairs, 16);
-        return fma({_mm512_castsi512_ps(wide)}, load(x + 16 * i), sum);
+        return fma({_mm512_castsi512_ps(wide)}, x, sum);
     }
     static void arrange(const float *from, float *to) {
         for (int i = 0; i < 4; i++)
@@ -120,7 +120,8 @@ struct E4m3ByF32 {
                 for (int lane = 0; lane < 8; lane++) found.at[16 * i + 8 * half + lane] = e4m3(at[32 * half + 8 * i + lane]);
         return found;
     }
-    Floats part(int i, const Weights &w, const Input *x, Floats sum) const { return fma(load(w.at + 16 * i), load(x + 16 * i), sum); }
+    static Floats input(int i, const Input *x) { return load(x + 16 * i); }
+    Floats part(int i, const Weights &w, const Floats &x, const Floats &sum) const { return fma(load(w.at + 16 * i), x, sum); }
     static void arrange(const float *from, float *to) {
         for (int column = 0; column < STEP; column++) to[column % 32 / 8 * 16 + column / 32 * 8 + column % 8] = from[column];
     }

@@ -112,6 +112,6 @@ class NsaCache:
             r.importance,
             tokens,
             d**-0.5 if scale is None else scale,
-            [self._made.table, self._tokens.table],
+            [part.table.to(q.device) for part in (self._made, self._tokens)],
         )
         return out.view(*q.shape[:2], *out.shape[1:])

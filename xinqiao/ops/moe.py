@@ -13,7 +13,7 @@ from torch import Tensor
 from xinqiao.errors import InputError, nearest
 from xinqiao.ops.backend import kernel
 from xinqiao.ops.reference import moe as reference
-from xinqiao.ops.register import operator
+from xinqiao.ops.register import Context, operator, unwatched
 from xinqiao.ops.shapes import Sizes
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -54,7 +54,9 @@ def route(
     if bias is not None:
         sizes.check("bias", bias, "experts", FLOATS)
     _check_rule(sizes["experts"], top_k, groups, kept_groups, scoring)
-    chosen = _CHOOSE(logits.detach(), None if bias is None else bias.detach(), top_k, groups, kept_groups, scoring)
+    plain = logits.detach(), None if bias is None else bias.detach()
+    choose = _run_choose if unwatched(*plain) else _CHOOSE
+    chosen = choose(*plain, top_k, groups, kept_groups, scoring)
     wide = logits.double() if logits.dtype == torch.float64 else logits.float()
     scores = wide.sigmoid() if scoring == "sigmoid" else wide.softmax(-1)
     weights = scores.gather(-1, chosen)
@@ -125,7 +127,8 @@ def grouped_linear(
     if bias is not None:
         sizes.check("bias", bias, "experts n", (x.dtype,))
     _check_scale(sizes, "scale", scale, weight, block)
-    found: Tensor = _LINEAR(x, weight, offsets, bias, scale, list(block))
+    run = _run_linear if unwatched(x, weight, offsets, bias, scale) else _LINEAR
+    found: Tensor = run(x, weight, offsets, bias, scale, list(block))
     return found
 
 
@@ -165,7 +168,8 @@ def experts(
         )
     _check_scale(sizes, "gate_up_scale", gate_up_scale, gate_up, block)
     _check_scale(sizes, "down_scale", down_scale, down, block)
-    found: Tensor = _EXPERTS(x, weights, chosen, gate_up, down, gate_up_scale, down_scale, list(block))
+    given = x, weights, chosen, gate_up, down, gate_up_scale, down_scale
+    found: Tensor = (_run_experts if unwatched(*given) else _EXPERTS)(*given, list(block))
     return found
 
 
@@ -203,29 +207,22 @@ def _run_experts(x: Tensor, *rest: Any) -> Tensor:
     return found
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    tensors = [value for value in inputs[:-1] if value is not None]
-    ctx.save_for_backward(*tensors)
-    ctx.given, ctx.block = [value is not None for value in inputs[:-1]], inputs[-1]
+def _keep(ctx: Context, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:-1])
+    ctx.options = inputs[-1:]
 
 
-def _kept(ctx: Any) -> list[Tensor | None]:
-    saved = iter(ctx.saved_tensors)
-    return [next(saved) if given else None for given in ctx.given]
-
-
-def _linear_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    x, weight, offsets, _, scale = _kept(ctx)
-    needed = [ctx.needs_input_grad[i] for i in (0, 1, 3)]
-    found = _LINEAR_BACKWARD(grad, x, weight, offsets, scale, ctx.block, needed)
+def _linear_backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, weight, offsets, bias, scale = ctx.saved_tensors
+    needed = [t is not None and t.requires_grad for t in (x, weight, bias)]
+    found = _LINEAR_BACKWARD(grad, x, weight, offsets, scale, *ctx.options, needed)
     dx, dweight, dbias = (value if wanted else None for value, wanted in zip(found, needed, strict=True))
     return dx, dweight, None, dbias, None, None
 
 
-def _experts_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    x, weights, chosen, gate_up, down, *scales = _kept(ctx)
-    needed = [ctx.needs_input_grad[i] for i in (0, 1, 3, 4)]
-    found = _EXPERTS_BACKWARD(grad, x, weights, chosen, gate_up, down, *scales, ctx.block, needed)
+def _experts_backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, ...]:
+    needed = [ctx.saved_tensors[i].requires_grad for i in (0, 1, 3, 4)]
+    found = _EXPERTS_BACKWARD(grad, *ctx.saved_tensors, *ctx.options, needed)
     dx, dweights, dgate_up, ddown = (value if wanted else None for value, wanted in zip(found, needed, strict=True))
     return dx, dweights, None, dgate_up, ddown, None, None, None
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 LIBRARY = torch.library.Library("xinqiao", "DEF")
-# A build for CUDA has real devices; any other runs virtual ones under this key, which must not be taken. The build's own
-# words are asked, since PyTorch's flags answer for a virtual device as for a real one.
+# A build for CUDA has real devices; any other runs virtual ones under this key, which must not be taken. The build's
+# own words are asked, since PyTorch's flags answer for a virtual device as for a real one.
 _GPU = any(words in torch.__config__.show() for words in ("CUDA Runtime", "HIP Runtime"))
 KEYS = ("CPU", "CUDA") if _GPU else ("CPU",)
 
@@ -53,3 +53,23 @@ def operator(
         torch.library.register_autograd(f"xinqiao::{name}", backward, setup_context=keep, lib=LIBRARY)
     found: Callable[..., Any] = getattr(torch.ops.xinqiao, name).default
     return found
+
+
+def unwatched(*tensors: Tensor | None) -> bool:
+    """Whether a kernel can be called as it is: nothing records, differentiates, traces or replaces operators.
+
+    PyTorch's dispatcher, which does all that, takes longer than an operator of a few tokens does.
+    """
+    given = [t for t in tensors if t is not None]
+    return (
+        all(type(t) in _PLAIN and t.is_cpu for t in given)
+        and not (torch.is_grad_enabled() and any(t.requires_grad for t in given))
+        and not torch.compiler.is_compiling()
+        and not torch._C._len_torch_dispatch_stack()
+        and not torch._C._len_torch_function_stack()
+        and not torch._C._is_tracing()
+        and torch._C._functorch.peek_interpreter_stack() is None
+    )
+
+
+_PLAIN = (Tensor, torch.nn.Parameter)

@@ -4,12 +4,14 @@ import pytest
 import torch
 
 from xinqiao.ops import moe
+from xinqiao.ops.cache import NsaCache
+from xinqiao.ops.compress import Compression
 from xinqiao.ops.dsa import dsa_attention, dsa_index
 from xinqiao.ops.linear import linear_int8
 from xinqiao.ops.nsa import Branch, nsa_attention
 from xinqiao.ops.rules import Choosing
 
-pytestmark = pytest.mark.filterwarnings("ignore:xinqiao::.* does not take")  # sizes that vendors' kernels have not
+pytestmark = pytest.mark.filterwarnings("ignore:.* does not take")  # sizes that vendors' kernels have not
 
 
 def nsa(q, k, v, gates):
@@ -70,3 +72,17 @@ def test_without_gradients_the_branches_are_one_operator(device, counted):
     found = nsa(*(t.to(device) for t in arguments))
     assert torch.equal(found.cpu(), meant)
     assert {n for n in counted() if n.startswith("xinqiao::")} == {"xinqiao::nsa_forward"}
+
+
+def decoded(where):
+    torch.manual_seed(0)
+    rule = Choosing(blocks=4)
+    means = Compression(16, rule, kind="mean")
+    cache = NsaCache((means, means), rule, 256)
+    rows = [torch.randn(2, 100, 2, 16).to(where) for _ in range(6)]
+    cache.append(Branch(*rows[:2]), Branch(*rows[2:4]), Branch(*rows[4:]))
+    return cache.attend(torch.randn(2, 1, 4, 16).to(where), torch.rand(2, 1, 4, 3).to(where), tokens=16).cpu()
+
+
+def test_decoding_from_pages(device):
+    assert torch.equal(decoded("cpu"), decoded(device))

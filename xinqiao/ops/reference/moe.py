@@ -88,7 +88,7 @@ def experts(
         hidden[start:end] = silu(gate) * up
     found = grouped_linear(hidden, down, offsets, None, down_scale, block)
     each = x.new_zeros(chosen.numel(), x.shape[1]).index_copy(0, order, found)
-    return combine(each.view(*chosen.shape, -1), weights, chosen >= 0)
+    return combine(each.view(*chosen.shape, x.shape[1]), weights, chosen >= 0)
 
 
 def combine(each: Tensor, weights: Tensor, used: Tensor) -> Tensor:
@@ -141,7 +141,7 @@ def experts_backward(
         if needed[2]:
             dgate_up[e] = both.T @ rows
         each[places] = both @ first
-    dx = each.view(*chosen.shape, -1).to(wide).sum(1).to(x.dtype) if needed[0] else x.new_empty(0)
+    dx = each.view(*chosen.shape, x.shape[1]).to(wide).sum(1).to(x.dtype) if needed[0] else x.new_empty(0)
     return dx, dfactors.view_as(weights).to(weights.dtype), dgate_up, ddown
 
 
