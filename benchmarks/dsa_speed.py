@@ -6,7 +6,8 @@ many times fewer operations there are, all counted alike.
 
 `prefill`: 32 queries at the end of a prompt, against the same kernel with all tokens, and against PyTorch's attention
 of heads that are expanded from the latents (192 and 128 wide, 3.4 times fewer operations a token; 16 of 128 heads are
-timed, times 8, and the expansion is not).
+timed, times 8, and the expansion is not). PyTorch is slow there, so the last figure is what those operations would take
+at the speed of the dense kernel: where it is below 1, a prompt is better not absorbed.
 
 One thread: least CPU time of several rounds, in which the rows take turns. More: least wall time.
 Run: python benchmarks/dsa_speed.py [decode | prefill | backward | choose] [threads]
@@ -105,7 +106,7 @@ def prefill(tokens: int, name: str, queries: int = 32) -> None:
     times = " ".join(f"{1e3 * seconds / queries:7.2f}" for seconds in found.values())
     print(
         f"{name} {tokens:7} {times}   {ratio:5.2f}x  operations {fewer:5.2f}x: {ratio / fewer:4.0%}"
-        f"   against expanded heads {found['expanded'] / ours:5.2f}x"
+        f"   against expanded heads {found['expanded'] / ours:5.2f}x, {found['dense'] * 320 / (D + D_V) / ours:.2f}x"
     )
 
 

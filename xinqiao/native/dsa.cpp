@@ -8,7 +8,7 @@ namespace {
 #if defined(__AVX512BF16__)
 using Halves = xq::Pairs;
 #else
-using Halves = xq::Fma; // bf16 is widened
+using Halves = xq::Single; // bf16 is widened
 #endif
 
 } // namespace
@@ -20,7 +20,7 @@ void xq_dsa_index(const xq::Index *x, int32_t *choice) { xq::index(*x, choice); 
 
 void xq_dsa_attention(const xq::Attention *x, void *out, float *lse) {
     if (x->latent.kind == xq::BF16) xq::attention<Halves>(*x, static_cast<uint16_t *>(out), lse);
-    else xq::attention<xq::Fma>(*x, static_cast<float *>(out), lse);
+    else xq::attention<xq::Single>(*x, static_cast<float *>(out), lse);
 }
 
 void xq_dsa_attention_backward(const xq::Backward *x) {

@@ -13,13 +13,13 @@ struct Backward {
 
 constexpr int64_t OWNED = 16;   // rows of the cache, one beside the other, of the same thread
 constexpr int64_t QUERIES = 16; // whose gradients are kept for each thread
-constexpr int64_t HEADS = 64;   // of a step, at most
+constexpr int64_t BACK = 64;    // heads of a step, at most
 
 struct BackwardRoom {
-    Shape<Fma> shape;
+    Shape<Single> shape;
     std::vector<float> turned, natural, d_turned, d_natural, rows, scores, slopes, d_rows, lse, share;
     explicit BackwardRoom(const Attention &x)
-        : shape(x, std::min(HEADS, padded(x.heads, LANES))), turned(shape.wide * shape.heads), natural(shape.heads * shape.wide),
+        : shape(x, std::min(BACK, padded(x.heads, LANES))), turned(shape.wide * shape.heads), natural(shape.heads * shape.wide),
           d_turned(shape.columns * shape.heads), d_natural(shape.heads * shape.columns), rows(TOKENS * shape.wide),
           scores(TOKENS * shape.heads), slopes(TOKENS * shape.heads), d_rows(TOKENS * shape.wide), lse(shape.heads), share(shape.heads) {}
 };
@@ -54,33 +54,30 @@ template <typename T> inline void take_query(const Backward &of, int64_t query, 
 // Scores become probabilities, and slopes, which are the gradients of those, the gradients of the scores.
 inline void differentiate(BackwardRoom &room, int64_t n, float scale) {
     const int64_t heads = room.shape.heads;
-    for (int64_t j = 0; j < padded(n, ROWS); j++)
+    for (int64_t j = 0; j < n; j++)
         for (int64_t h = 0; h < heads; h += LANES) {
             float *score = room.scores.data() + j * heads + h, *slope = room.slopes.data() + j * heads + h;
-            const Floats p = j < n ? exp(fma(load(score), all(scale), all(0) - load(room.lse.data() + h))) : all(0);
+            const Floats p = exp(fma(load(score), all(scale), all(0) - load(room.lse.data() + h)));
             store(score, p);
-            store(slope, j < n ? p * (load(slope) - load(room.share.data() + h)) * all(scale) : all(0));
+            store(slope, p * (load(slope) - load(room.share.data() + h)) * all(scale));
         }
 }
 
 // The part of some rows: adds to d_q [heads, wide] and to the rows' gradients.
 template <typename T> inline void step_back(const Backward &of, int64_t batch, const int64_t *tokens, int64_t n, BackwardRoom &room, float *d_q) {
-    const Shape<Fma> &shape = room.shape;
-    const int64_t rows = padded(n, ROWS), heads = shape.heads, wide = shape.wide;
-    take_rows<Fma, T>(of.x, batch, tokens, n, shape, room.rows.data());
-    std::fill(room.scores.begin(), room.scores.end(), 0.0f);
-    std::fill(room.slopes.begin(), room.slopes.end(), 0.0f);
-    std::fill(room.d_rows.begin(), room.d_rows.end(), 0.0f);
-    const Operand latents{room.rows.data(), wide, 1}, scores{room.scores.data(), heads, 1}, slopes{room.slopes.data(), heads, 1};
-    multiply<Fma>(latents, {room.turned.data(), heads}, {room.scores.data(), heads}, rows, heads, of.x.d);
-    multiply<Fma>(latents, {room.d_turned.data(), heads}, {room.slopes.data(), heads}, rows, heads, of.x.d_v);
+    const Shape<Single> &shape = room.shape;
+    const int64_t heads = shape.heads, wide = shape.wide, columns = shape.columns;
+    float *rows = room.rows.data(), *scores = room.scores.data(), *slopes = room.slopes.data(), *d_rows = room.d_rows.data();
+    take_rows<Single, T>(of.x, batch, tokens, n, shape, rows);
+    product<false>(n, heads, of.x.d, {rows, wide, 1}, room.turned.data(), heads, scores, heads);
+    product<false>(n, heads, of.x.d_v, {rows, wide, 1}, room.d_turned.data(), heads, slopes, heads);
     differentiate(room, n, of.x.scale);
-    multiply<Fma>({room.slopes.data(), 1, heads}, {room.rows.data(), wide}, {d_q, wide}, heads, wide, n);
-    multiply<Fma>(slopes, {room.natural.data(), wide}, {room.d_rows.data(), wide}, rows, wide, heads);
-    multiply<Fma>(scores, {room.d_natural.data(), shape.columns}, {room.d_rows.data(), wide}, rows, shape.columns, heads);
+    product<true>(heads, wide, n, {slopes, 1, heads}, rows, wide, d_q, wide);
+    product<false>(n, wide, heads, {slopes, heads, 1}, room.natural.data(), wide, d_rows, wide);
+    product<true>(n, columns, heads, {scores, heads, 1}, room.d_natural.data(), columns, d_rows, wide);
     for (int64_t j = 0; j < n; j++) {
         float *to = of.d_latent + physical(of.x, batch, tokens[j]) * of.x.d;
-        for (int64_t i = 0; i < of.x.d; i++) to[i] += room.d_rows[j * wide + i];
+        for (int64_t i = 0; i < of.x.d; i++) to[i] += d_rows[j * wide + i];
     }
 }
 
@@ -107,7 +104,7 @@ template <typename T> inline void query_back(const Backward &of, int64_t query, 
 
 template <typename T> inline void backward(const Backward &of) {
     const Attention &x = of.x;
-    const Shape<Fma> shape(x, std::min(HEADS, padded(x.heads, LANES)));
+    const Shape<Single> shape(x, std::min(BACK, padded(x.heads, LANES)));
     const int64_t queries = x.batch * x.length, size = padded(x.heads, shape.heads) * shape.wide;
     std::vector<float> partial(x.threads * QUERIES * size);
 #pragma omp parallel num_threads(int(x.threads))

@@ -2,7 +2,7 @@
 // xinqiao/ops/reference/dsa.py states, and the tokens with the highest ones.
 #pragma once
 #include "dsa_choose.h"
-#include "dsa_tile.h"
+#include "dsa_cache.h"
 #include "ieee.h"
 #include <vector>
 
@@ -16,7 +16,13 @@ struct Index {
     Cache k, scales; // scales: rows of one element; no data: all are 1. Kind F32, or E4M3 for bytes of e8m0
 };
 
-constexpr int64_t PANEL = STEP;     // tokens whose keys are transposed at once: they stay in the first-level cache
+// Of a tile in registers: heads, and vectors of tokens.
+#if defined(__AVX512F__)
+constexpr int HEADS = 8, ACROSS = 2;
+#else
+constexpr int HEADS = 4, ACROSS = 1;
+#endif
+constexpr int64_t PANEL = 32;       // tokens whose keys are transposed at once: they stay in the first-level cache
 constexpr int64_t TOGETHER = 8;     // queries that share a panel
 constexpr int64_t CHUNK = 2048;     // tokens of a task
 constexpr int64_t SCORES = 1 << 24; // kept at once
@@ -83,25 +89,25 @@ inline float scale_of(const Index &x, int64_t batch, int64_t token) {
     return byte == 255 ? NAN : __builtin_bit_cast(float, byte ? byte << 23 : 1u << 22);
 }
 
-// Scores of one query at a panel's tokens. q: [heads, d], padded to a multiple of ROWS.
+// Scores of one query at a panel's tokens. q: [heads, d], padded to a multiple of HEADS.
 inline void score_panel(const Index &x, const float *q, const float *weights, const float *panel, const float *scale, float *scores) {
-    for (int64_t j = 0; j < PANEL; j += WIDTH) {
-        Floats sums[VECTORS];
+    for (int64_t j = 0; j < PANEL; j += ACROSS * LANES) {
+        Floats sums[ACROSS];
         for (Floats &sum : sums) sum = all(0);
-        for (int64_t h = 0; h < x.heads; h += ROWS) {
-            Floats c[ROWS][VECTORS];
+        for (int64_t h = 0; h < x.heads; h += HEADS) {
+            Floats c[HEADS][ACROSS];
             for (auto &row : c)
                 for (Floats &sum : row) sum = all(0);
-            tile<Fma>(c, x.d, q + h * x.d, x.d, 1, panel + j, PANEL);
-            for (int r = 0; r < ROWS && h + r < x.heads; r++) // a head that only pads adds nothing, not even a NaN
-                for (int v = 0; v < VECTORS; v++) sums[v] = fma(all(weights[h + r]), max(all(0), c[r][v]), sums[v]);
+            accumulate<Single>(c, {q + h * x.d, x.d, 1}, panel + j, PANEL, x.d);
+            for (int r = 0; r < HEADS && h + r < x.heads; r++) // a head that only pads adds nothing, not even a NaN
+                for (int v = 0; v < ACROSS; v++) sums[v] = fma(all(weights[h + r]), max(all(0), c[r][v]), sums[v]);
         }
-        for (int v = 0; v < VECTORS; v++) store(scores + j + v * LANES, sums[v] * load(scale + j + v * LANES));
+        for (int v = 0; v < ACROSS; v++) store(scores + j + v * LANES, sums[v] * load(scale + j + v * LANES));
     }
 }
 
 inline void widen_queries(const Index &x, int64_t query, int64_t count, float *q) {
-    const int64_t size = x.heads * x.d, room = padded(x.heads, ROWS) * x.d;
+    const int64_t size = x.heads * x.d, room = padded(x.heads, HEADS) * x.d;
     for (int64_t i = 0; i < count; i++, query++, q += room) {
         if (x.q_kind == E4M3) widen_row(static_cast<const uint8_t *>(x.q) + query * size, size, q);
         if (x.q_kind == BF16) widen_row(static_cast<const uint16_t *>(x.q) + query * size, size, q);
@@ -112,7 +118,7 @@ inline void widen_queries(const Index &x, int64_t query, int64_t count, float *q
 struct IndexRoom { // of a thread
     std::vector<float> q, panel;
     std::vector<uint32_t> keys, rest;
-    explicit IndexRoom(const Index &x) : q(TOGETHER * padded(x.heads, ROWS) * x.d), panel(x.d * PANEL) {}
+    explicit IndexRoom(const Index &x) : q(TOGETHER * padded(x.heads, HEADS) * x.d), panel(x.d * PANEL) {}
 };
 
 // Scores of queries [first, first + count) of a sequence at tokens from, …, of one chunk. scores: a row for each query.
@@ -128,7 +134,7 @@ inline void score_chunk(const Index &x, int64_t batch, int64_t first, int64_t co
         for (int64_t i = 0; i < count; i++) {
             const int64_t seen = visible(start, first + i, x.keys);
             if (seen <= x.top_k || seen <= token) continue;
-            score_panel(x, room.q.data() + i * padded(x.heads, ROWS) * x.d, x.weights + (query + i) * x.heads, room.panel.data(), scale, scores + i * stride + token);
+            score_panel(x, room.q.data() + i * padded(x.heads, HEADS) * x.d, x.weights + (query + i) * x.heads, room.panel.data(), scale, scores + i * stride + token);
         }
     }
 }

@@ -1,7 +1,7 @@
 // Attention of one query's heads to some rows of a latent cache, whose first elements are the values too.
 // Scores are kept as [tokens, heads], so that the softmax runs down columns and rows of the cache need no transposing.
 #pragma once
-#include "dsa_tile.h"
+#include "dsa_cache.h"
 #include <array>
 #include <vector>
 
@@ -42,9 +42,9 @@ struct Tokens {
 template <typename Word> struct Shape {
     int64_t depth, wide, columns, heads;
     Shape(const Attention &x, int64_t heads_) {
-        depth = (x.d + Word::PER_WORD - 1) / Word::PER_WORD;
-        wide = padded(Word::PER_WORD == 1 ? x.d : depth, STEP);
-        columns = padded(x.d_v, STEP);
+        depth = (x.d + PER_WORD<Word> - 1) / PER_WORD<Word>;
+        wide = padded(depth, 2 * LANES);
+        columns = padded(x.d_v, 2 * LANES);
         heads = heads_;
     }
 };
@@ -63,13 +63,13 @@ struct Sums {
 template <typename Word> struct AttentionRoom { // of a thread
     std::vector<float> q, rows, values, scores, sums;
     explicit AttentionRoom(const Shape<Word> &shape)
-        : q(shape.wide * shape.heads), rows(TOKENS * shape.wide), values(Word::PER_WORD == 1 ? 0 : TOKENS / 2 * shape.columns),
+        : q(shape.wide * shape.heads), rows(TOKENS * shape.wide), values(PER_WORD<Word> == 1 ? 0 : TOKENS / 2 * shape.columns),
           scores(TOKENS * shape.heads), sums(Sums::size(shape.heads, shape.columns)) {}
 };
 
 // A row as words: floats, or the pairs of bf16 that lie side by side in it.
 template <typename Word, typename T> inline void to_words(const T *from, int64_t n, float *to) {
-    if constexpr (Word::PER_WORD == 1) widen_row(from, n, to);
+    if constexpr (PER_WORD<Word> == 1) widen_row(from, n, to);
     else std::memcpy(to, from, n * sizeof(T));
 }
 
@@ -83,7 +83,7 @@ template <typename Word, typename T> inline void turn_queries(const T *q, int64_
     }
 }
 
-// Rows of n tokens, then zeros up to a whole number of tiles.
+// Rows of n tokens, and zeros after an odd one: pairs have two.
 template <typename Word, typename T> inline void take_rows(const Attention &x, int64_t batch, const int64_t *tokens, int64_t n, const Shape<Word> &shape, float *rows) {
     for (int64_t j = 0; j < n; j++) {
         if (j + 2 < n) {
@@ -92,10 +92,10 @@ template <typename Word, typename T> inline void take_rows(const Attention &x, i
         }
         to_words<Word>(cache_row<T>(x.latent, batch, tokens[j]), x.d, rows + j * shape.wide);
     }
-    std::fill(rows + n * shape.wide, rows + padded(n, ROWS) * shape.wide, 0.0f);
+    std::fill(rows + n * shape.wide, rows + padded(n, PER_WORD<Word>) * shape.wide, 0.0f);
 }
 
-// Scores [tokens, heads] become e^(score - high), and 0 after the first n; what was summed shrinks where `high` rises.
+// Scores [n, heads] become e^(score - high); what was summed shrinks where `high` rises.
 inline void soften(float *scores, int64_t n, int64_t heads, int64_t columns, float scale, Sums sums) {
     for (int64_t h = 0; h < heads; h += LANES) {
         Floats before = load(sums.high + h), high = before, sum = all(0);
@@ -109,7 +109,6 @@ inline void soften(float *scores, int64_t n, int64_t heads, int64_t columns, flo
             store(scores + j * heads + h, p);
             sum = sum + p;
         }
-        for (int64_t j = n; j < padded(n, ROWS); j++) store(scores + j * heads + h, all(0));
         float shrink[LANES];
         store(shrink, exp(before - high));
         store(sums.sum + h, fma(load(sums.sum + h), load(shrink), sum));
@@ -152,13 +151,14 @@ inline void pair_values(const float *rows, int64_t n, int64_t wide, int64_t colu
 
 // out [heads, columns] += probabilities [n, heads], transposed, times values.
 template <typename Word> inline void add_values(AttentionRoom<Word> &room, int64_t n, const Shape<Word> &shape, float *out) {
-    const Operand p{room.scores.data(), 1, shape.heads};
-    if constexpr (Word::PER_WORD == 1) {
-        multiply<Word>(p, {room.rows.data(), shape.wide}, {out, shape.columns}, shape.heads, shape.columns, n);
+    const Left p{room.scores.data(), 1, shape.heads};
+    if constexpr (PER_WORD<Word> == 1) {
+        product<true>(shape.heads, shape.columns, n, p, room.rows.data(), shape.wide, out, shape.columns);
     } else {
-        pair_scores(room.scores.data(), padded(n, 2), shape.heads);
-        pair_values(room.rows.data(), padded(n, 2), shape.wide, shape.columns, room.values.data());
-        multiply<Word>(p, {room.values.data(), shape.columns}, {out, shape.columns}, shape.heads, shape.columns, padded(n, 2) / 2);
+        if (n % 2) std::fill_n(room.scores.data() + n * shape.heads, shape.heads, 0.0f);
+        pair_scores(room.scores.data(), n, shape.heads);
+        pair_values(room.rows.data(), n, shape.wide, shape.columns, room.values.data());
+        product<true, Word>(shape.heads, shape.columns, (n + 1) / 2, p, room.values.data(), shape.columns, out, shape.columns);
     }
 }
 
@@ -172,8 +172,7 @@ inline void attend(const Attention &x, int64_t query, int64_t first, int64_t par
     int64_t found[TOKENS];
     while (const int64_t n = tokens.next(found)) {
         take_rows<Word, T>(x, batch, found, n, shape, room.rows.data());
-        std::fill(room.scores.begin(), room.scores.end(), 0.0f);
-        multiply<Word>({room.rows.data(), shape.wide, 1}, {room.q.data(), shape.heads}, {room.scores.data(), shape.heads}, padded(n, ROWS), shape.heads, shape.depth);
+        product<false, Word>(n, shape.heads, shape.depth, {room.rows.data(), shape.wide, 1}, room.q.data(), shape.heads, room.scores.data(), shape.heads);
         soften(room.scores.data(), n, shape.heads, shape.columns, x.scale, sums);
         add_values(room, n, shape, sums.out);
     }

@@ -13,29 +13,39 @@ struct Left {
     int64_t row, k;
 };
 
-template <int rows, int vectors, bool add>
-inline void corner(Left a, const float *b, int64_t b_row, float *c, int64_t c_row, int64_t depth) {
-    Floats sum[rows][vectors];
-    for (int r = 0; r < rows; r++)
-        for (int j = 0; j < vectors; j++) sum[r][j] = add ? load(c + r * c_row + j * LANES) : all(0.0f);
+// What lies in a word of 32 bits: a float, or whatever else has an `add` that multiplies two words and adds.
+struct Single {
+    static Floats add(Floats a, Floats b, Floats c) { return fma(a, b, c); }
+};
+
+template <typename Word, int rows, int vectors>
+inline void accumulate(Floats (&sum)[rows][vectors], Left a, const float *b, int64_t b_row, int64_t depth) {
     for (int64_t k = 0; k < depth; k++) {
         Floats line[vectors];
         for (int j = 0; j < vectors; j++) line[j] = load(b + k * b_row + j * LANES);
         for (int r = 0; r < rows; r++) {
             const Floats x = all(a.at[r * a.row + k * a.k]);
-            for (int j = 0; j < vectors; j++) sum[r][j] = fma(x, line[j], sum[r][j]);
+            for (int j = 0; j < vectors; j++) sum[r][j] = Word::add(x, line[j], sum[r][j]);
         }
     }
+}
+
+template <int rows, int vectors, bool add, typename Word>
+inline void corner(Left a, const float *b, int64_t b_row, float *c, int64_t c_row, int64_t depth) {
+    Floats sum[rows][vectors];
+    for (int r = 0; r < rows; r++)
+        for (int j = 0; j < vectors; j++) sum[r][j] = add ? load(c + r * c_row + j * LANES) : all(0.0f);
+    accumulate<Word>(sum, a, b, b_row, depth);
     for (int r = 0; r < rows; r++)
         for (int j = 0; j < vectors; j++) store(c + r * c_row + j * LANES, sum[r][j]);
 }
 
-template <int vectors, bool add>
+template <int vectors, bool add, typename Word>
 inline void strip(int64_t rows, Left a, const float *b, int64_t b_row, float *c, int64_t c_row, int64_t depth) {
-    for (; rows >= 4; rows -= 4, a.at += 4 * a.row, c += 4 * c_row) corner<4, vectors, add>(a, b, b_row, c, c_row, depth);
-    if (rows == 3) corner<3, vectors, add>(a, b, b_row, c, c_row, depth);
-    if (rows == 2) corner<2, vectors, add>(a, b, b_row, c, c_row, depth);
-    if (rows == 1) corner<1, vectors, add>(a, b, b_row, c, c_row, depth);
+    for (; rows >= 4; rows -= 4, a.at += 4 * a.row, c += 4 * c_row) corner<4, vectors, add, Word>(a, b, b_row, c, c_row, depth);
+    if (rows == 3) corner<3, vectors, add, Word>(a, b, b_row, c, c_row, depth);
+    if (rows == 2) corner<2, vectors, add, Word>(a, b, b_row, c, c_row, depth);
+    if (rows == 1) corner<1, vectors, add, Word>(a, b, b_row, c, c_row, depth);
 }
 
 #if defined(__AVX512F__)
@@ -45,13 +55,13 @@ constexpr int VECTORS = 1; // fewer registers, and half as wide
 #endif
 
 // c [rows, columns] = a [rows, depth] · b [depth, columns], added to c if `add`. columns: a multiple of 16.
-template <bool add>
+template <bool add, typename Word = Single>
 inline void product(int64_t rows, int64_t columns, int64_t depth, Left a, const float *b, int64_t b_row, float *c, int64_t c_row) {
     int64_t j = 0;
-    for (; j + VECTORS * LANES <= columns; j += VECTORS * LANES) strip<VECTORS, add>(rows, a, b + j, b_row, c + j, c_row, depth);
+    for (; j + VECTORS * LANES <= columns; j += VECTORS * LANES) strip<VECTORS, add, Word>(rows, a, b + j, b_row, c + j, c_row, depth);
     if constexpr (VECTORS > 2)
-        for (; j + 2 * LANES <= columns; j += 2 * LANES) strip<2, add>(rows, a, b + j, b_row, c + j, c_row, depth);
-    for (; j < columns; j += LANES) strip<1, add>(rows, a, b + j, b_row, c + j, c_row, depth);
+        for (; j + 2 * LANES <= columns; j += 2 * LANES) strip<2, add, Word>(rows, a, b + j, b_row, c + j, c_row, depth);
+    for (; j < columns; j += LANES) strip<1, add, Word>(rows, a, b + j, b_row, c + j, c_row, depth);
 }
 
 } // namespace xq
