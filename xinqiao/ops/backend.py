@@ -1,5 +1,6 @@
 """Which implementation of an operator runs: by device and dtype, or the one that `use` names."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -52,7 +53,8 @@ def _able(backend: str, module: str, device: torch.device, dtype: torch.dtype) -
         return True
     if backend == "cpu":
         return device.type == "cpu" and _compiled() and dtype in _dtypes(backend, module)
-    return find_spec("triton") is not None and dtype in _dtypes(backend, module)
+    runs = device.type != "cpu" or os.environ.get("TRITON_INTERPRET") == "1"  # the interpreter, on the processor
+    return runs and find_spec("triton") is not None and dtype in _dtypes(backend, module)
 
 
 @cache

@@ -30,6 +30,7 @@ class Memory(NamedTuple):
     buffer: int = 0
     products: int = 0
     shared: int = 0
+    exchange: int = 0  # shared memory too, of chips whose operands are in registers: tiles pass through, one at a time
 
 
 class Alive(NamedTuple):
@@ -110,6 +111,7 @@ def _needs(
         buffer_bytes(kernel, tile, sizes, dtype),
         product_bytes(kernel, tile, sizes),
         shared_bytes(kernel, tile, sizes, dtype),
+        exchange_bytes(kernel, tile, sizes, dtype),
     )
     return [(need, there) for need, there in zip(needs, found[1:], strict=True) if there]
 
@@ -143,6 +145,15 @@ def shared_bytes(kernel: str, tile: tuple[int, int], sizes: tuple[int, int], dty
     return dtype.itemsize * operands + added + 4 * (1 + back) * rows * keys + 64
 
 
+def exchange_bytes(kernel: str, tile: tuple[int, int], sizes: tuple[int, int], dtype: torch.dtype) -> int:
+    """Of shared memory where tiles change their layout: the largest one."""
+    if kernel == "scores":
+        return 0
+    (rows, keys), width = tile, max(split(size)[0] for size in sizes)
+    added = 4 * keys * width if kernel == "attend_back_added" else 0
+    return max(dtype.itemsize * max(rows, keys) * width, added, 4 * rows * keys)
+
+
 def _columns(size: int) -> int:
     return sum(split(size)) if size else 0
 
@@ -150,7 +161,12 @@ def _columns(size: int) -> int:
 def memory_of(chip: Chip) -> Memory:
     shared = chip.cuda and (chip.cuda.shared_memory_per_block_optin or chip.cuda.shared_memory_per_block)
     held = (chip.memory.on_chip.si or 0, chip.memory.on_chip_products.si or 0)
-    return Memory(chip.name, int(held[0]), int(held[1]), shared or 0)
+    exchanges = bool(chip.cuda and chip.cuda.hip)
+    return Memory(chip.name, int(held[0]), int(held[1]), *_shared(shared or 0, exchanges))
+
+
+def _shared(size: int, exchanges: bool) -> tuple[int, int]:  # noqa: FBT001
+    return (0, size) if exchanges else (size, 0)
 
 
 @cache
@@ -162,4 +178,5 @@ def _there(device: torch.device) -> Memory | None:
     if known := next((c for c in catalog.all_chips() if c.torch.device_name == name), None):
         return memory_of(known)
     found = torch.get_device_module(device.type).get_device_properties(device)
-    return Memory(name, shared=getattr(found, "shared_memory_per_block_optin", 0))
+    size = getattr(found, "shared_memory_per_block_optin", 0) or getattr(found, "shared_memory_per_block", 0)
+    return Memory(name, 0, 0, *_shared(size, torch.version.hip is not None))
