@@ -29,7 +29,8 @@ struct E4m3Tables {
     alignas(64) uint8_t low[128], high[128];
     explicit constexpr E4m3Tables(float scale = 1) : low(), high() {
         for (uint32_t code = 0; code < 128; code++) {
-            const uint32_t bf16 = codec::bits(e4m3(code) * scale) >> 16;
+            const float value = code < 127 ? e4m3(code) * scale : e4m3(code); // arithmetic on NaN is no constant
+            const uint32_t bf16 = codec::bits(value) >> 16;
             low[code] = uint8_t(bf16);
             high[code] = uint8_t(bf16 >> 8);
         }
