@@ -3,7 +3,8 @@
 #include "codec_elements.h"
 #include "vector.h"
 #include <memory>
-#ifdef _OPENMP
+#if defined(_OPENMP) && __has_include(<omp.h>)
+#define XQ_THREADS
 #include <omp.h>
 #endif
 #if defined(__GNUC__) && !defined(__clang__)
@@ -59,7 +60,7 @@ class Room {
 
 // Calls work(thread, threads) in every thread of the pool that PyTorch uses, too.
 template <typename Work> inline void parallel(int32_t threads, Work work) {
-#ifdef _OPENMP
+#ifdef XQ_THREADS
     if (threads > 1) {
 #pragma omp parallel num_threads(threads)
         work(omp_get_thread_num(), omp_get_num_threads());
