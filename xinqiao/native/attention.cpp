@@ -46,7 +46,7 @@ std::vector<Part> parts(const Call &call, bool one_by_one, bool always_packed) {
             const int64_t *row = call.sequences + 5 * i;
             found.push_back({{row[0], row[1], row[2], row[3], row[4]}, i, group, together, nullptr});
         }
-    #pragma omp parallel for num_threads(int(call.threads)) schedule(dynamic)
+    #pragma omp parallel for num_threads(int(std::clamp<int64_t>(int64_t(found.size()), 1, call.threads))) schedule(dynamic)
     for (size_t i = 0; i < found.size(); i++) {
         Part &part = found[i];
         part.blocks = std::make_unique<Blocks>(call.cache, part.s, part.sequence, part.group);
@@ -64,9 +64,9 @@ template <typename Make> void everywhere(const Call &call, const std::vector<Par
     for (size_t i = 0; i < all_parts.size(); i++)
         for (int64_t t = 0; t < all_parts[i].s.queries; t += all_parts[i].together)
             pieces.push_back({int64_t(i), t, std::min(all_parts[i].together, all_parts[i].s.queries - t)});
-    const int64_t count = int64_t(pieces.size()), threads = std::max<int64_t>(1, std::min(call.threads, count));
-    std::atomic<int64_t> next{0};
     constexpr int64_t TAKE = 8;
+    const int64_t count = int64_t(pieces.size()), threads = std::max<int64_t>(1, std::min(call.threads, (count + TAKE - 1) / TAKE));
+    std::atomic<int64_t> next{0};
     #pragma omp parallel for num_threads(int(threads)) schedule(static, 1)
     for (int64_t thread = 0; thread < threads; thread++) {
         auto f = make(thread);
