@@ -23,8 +23,13 @@ $(READY): pyproject.toml
 run: $(READY)
 	$(BIN)/python examples/move_gpt.py
 
+# The operators' tests beside the others, each of the two on its own core.
+PYTEST := $(BIN)/python -m pytest -m "not matrix and not nightly and not ascend"
 test: $(VENV)/.packages
-	$(BIN)/python -m pytest -m "not matrix and not nightly and not ascend"
+	@mkdir -p build
+	OMP_NUM_THREADS=1 $(PYTEST) tests/ops > build/test-ops.log 2>&1 & operators=$$!; \
+	$(PYTEST) --ignore tests/ops; others=$$?; \
+	wait $$operators; operators=$$?; cat build/test-ops.log; exit $$((others + operators))
 
 # Published packages that the tests run.
 $(VENV)/.packages: $(READY) tests/real/requirements.txt tests/real/no-deps.txt

@@ -46,13 +46,13 @@ def test_no_warnings(name, level):
 
 @pytest.mark.real
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("level", ["avx512-bf16", "x86-64-v3", "portable", "aarch64"])
+@pytest.mark.parametrize("level", ["avx512-bf16", "aarch64"])
 def test_another_compiler_and_processor(name, level, tmp_path):
     """Clang, from the package ziglang."""
     if importlib.util.find_spec("ziglang") is None:
         pytest.skip("needs the package ziglang")
     target = "aarch64-linux-gnu" if level == "aarch64" else "x86_64-linux-gnu"
-    processor = {"avx512-bf16": ("-mcpu=znver4",), "x86-64-v3": ("-mcpu=x86_64_v3",)}.get(level, ())
+    processor = () if level == "aarch64" else ("-mcpu=znver4",)
     clang = (sys.executable, "-m", "ziglang", "c++", "-target", target, *processor)
     done = run(*clang, "-c", "-O1", "-fPIC", *STRICT, FOLDER / f"{name}.cpp", "-o", tmp_path / "kernels.o")
     assert done.returncode == 0, done.stderr
