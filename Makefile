@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 TORCH := 2.13.0
 TORCH_CPU := https://download.pytorch.org/whl/cpu
 
-.PHONY: setup run test check bench docs matrix clean
+.PHONY: setup run test check bench docs matrix ascend-check clean
 
 setup: $(READY)
 	@$(BIN)/python -c "import torch; print('PyTorch', torch.__version__, '(CUDA build)' if torch.version.cuda else '(CPU build)')"
@@ -23,8 +23,13 @@ $(READY): pyproject.toml
 run: $(READY)
 	$(BIN)/python examples/move_gpt.py
 
+# The operators' tests beside the others, each of the two on its own core.
+PYTEST := $(BIN)/python -m pytest -m "not matrix and not nightly and not ascend"
 test: $(VENV)/.packages
-	$(BIN)/python -m pytest -m "not matrix and not nightly"
+	@mkdir -p build
+	OMP_NUM_THREADS=1 $(PYTEST) tests/ops > build/test-ops.log 2>&1 & operators=$$!; \
+	$(PYTEST) --ignore tests/ops; others=$$?; \
+	wait $$operators; operators=$$?; cat build/test-ops.log; exit $$((others + operators))
 
 # Published packages that the tests run.
 $(VENV)/.packages: $(READY) tests/real/requirements.txt tests/real/no-deps.txt
@@ -50,6 +55,16 @@ matrix:
 	build/matrix/bin/pip install --quiet --editable '.[torch,dev]'
 	build/matrix/bin/python -m pytest tests/device/test_on_chips.py tests/device/test_distributed.py \
 	  tests/device/test_programs.py -k "not nvidia and not kunlun"
+
+# Kernels against the on-chip memory of Ascend cores, by the vendor's compiler (300 MB from PyPI; no device). Its Triton is
+# another one, so it has an environment of its own, which finds PyTorch in the first.
+ASCEND := build/ascend
+ascend-check: $(READY)
+	test -e $(ASCEND)/bin/python || $(PYTHON) -m venv $(ASCEND)
+	$(ASCEND)/bin/pip install --quiet triton-ascend==3.2.0 ascendnpu-ir==1.2.0 pybind11 numpy
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_paths()['purelib'])" \
+	  > $$($(ASCEND)/bin/python -c "import sysconfig; print(sysconfig.get_paths()['purelib'])")/zz_xinqiao.pth
+	$(BIN)/python -m pytest -m ascend tests/ops/triton
 
 docs: $(READY)
 	$(BIN)/python tools/rule_pages.py

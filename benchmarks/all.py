@@ -18,6 +18,7 @@ def main() -> None:
     for script in (*SCRIPTS, *CONVERSIONS):
         run(script)
     run("quality_smollm2", "--windows", "6")  # docs/quality.md has all 50
+    run("operator_speed")
 
 
 def run(script: str, *options: str) -> None:

@@ -1,8 +1,8 @@
 """Move a PyTorch model from NVIDIA to another AI chip.
 
-The verbs in Python: `xinqiao.virtual(chip)`, `xinqiao.run(settings, script, arguments)`, and the packages
-`xinqiao.convert`, `xinqiao.port`, `xinqiao.prove` and `xinqiao.report`. Importing this package imports nothing else;
-each part is loaded when first used.
+The verbs in Python: `xinqiao.virtual(chip)`, `xinqiao.run(settings, script, arguments)`, `xinqiao.load(model_dir)`, and
+the packages `xinqiao.convert`, `xinqiao.ops`, `xinqiao.port`, `xinqiao.prove` and `xinqiao.report`. Importing this
+package imports nothing else; each part is loaded when first used.
 """
 
 from importlib import import_module
@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from xinqiao.device.launch import launch as run
+    from xinqiao.device.loading import load
     from xinqiao.device.session import virtual
 
-_FUNCTIONS = {"run": ("xinqiao.device.launch", "launch"), "virtual": ("xinqiao.device.session", "virtual")}
-_PACKAGES = ("convert", "port", "prove", "report")
-__all__ = ["run", "virtual"]
+_FUNCTIONS = {
+    "load": ("xinqiao.device.loading", "load"),
+    "run": ("xinqiao.device.launch", "launch"),
+    "virtual": ("xinqiao.device.session", "virtual"),
+}
+_PACKAGES = ("convert", "ops", "port", "prove", "report")
+__all__ = ["load", "run", "virtual"]
 
 
 def __getattr__(name: str) -> object:

@@ -1,12 +1,13 @@
 """The support table as a specification: operator x dtype x chip -> state, and why."""
 
 import json
+import tomllib
 
 import pytest
 
-from xinqiao.chips.catalog import load
+from xinqiao.chips.catalog import load, names
 from xinqiao.chips.names import base, family
-from xinqiao.chips.read import TABLES
+from xinqiao.chips.read import PLATFORMS, TABLES
 from xinqiao.chips.support import support
 from xinqiao.errors import InputError
 
@@ -186,3 +187,27 @@ def test_the_api_pages_are_attributed():
     assert pages["licence"].startswith("CC-BY-4.0")
     assert "Huawei" in pages["attribution"]
     assert "converted" in pages["attribution"]
+
+
+@pytest.mark.parametrize(
+    ("chip", "operator", "dtype", "state", "reason"),
+    [
+        ("910b", "nsa_selected", "bfloat16", "native", "the vendor has npu_nsa_select_attention"),
+        ("910b", "nsa_selected", "float32", "native", "composed of PyTorch's operators"),
+        ("910c", "nsa_selected", "bfloat16", "native", "composed of PyTorch's operators"),
+        ("910c", "dsa_index", "float16", "native", "the vendor has npu_lightning_indexer"),
+        ("910c", "dsa_index", "float8_e4m3fn", "refused", "refuses float8_e4m3fn"),
+        ("p800", "linear_int8", "float16", "native", "composed of PyTorch's operators"),
+    ],
+)
+def test_operators_of_this_package(chip, operator, dtype, state, reason):
+    answer = support(load(chip), f"xinqiao::{operator}", dtype)
+    assert answer.state == state
+    assert reason in answer.reason
+
+
+@pytest.mark.parametrize("path", sorted(PLATFORMS.glob("*.toml")), ids=lambda path: path.stem)
+def test_rows_of_vendors_kernels_name_chips_and_sources(path):
+    for row in tomllib.loads(path.read_text()).get("fused", []):
+        assert row["source"]
+        assert set(row["chips"]) <= set(names())

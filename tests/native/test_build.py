@@ -10,7 +10,7 @@ import pytest
 from xinqiao.errors import InputError
 from xinqiao.native.build import library
 
-ANSWER = 'extern "C" int answer() { return 42; }\n'
+ANSWER = '#include "more.h"\nextern "C" int answer() { return 42; }\n'
 FLAGS = ("-shared", "-fPIC")
 
 
@@ -20,6 +20,9 @@ def source(tmp_path, monkeypatch):
     path = tmp_path / "src" / "answer.cpp"
     path.parent.mkdir()
     path.write_text(ANSWER)
+    (path.parent / "more.h").write_text('#include "less.h"\n')
+    (path.parent / "less.h").write_text("")
+    (path.parent / "unused.h").write_text("")
     return path
 
 
@@ -37,12 +40,18 @@ def test_built_once_and_then_found(source):
         lambda s: library("answer", s, (*FLAGS, "-O1"), (), "1"),
         lambda s: library("answer", s, FLAGS, (), "2"),
         lambda s: (s.write_text(ANSWER + "// new\n"), library("answer", s, FLAGS, (), "1"))[1],
-        lambda s: ((s.parent / "more.h").write_text("\n"), library("answer", s, FLAGS, (), "1"))[1],
+        lambda s: ((s.parent / "less.h").write_text("// new\n"), library("answer", s, FLAGS, (), "1"))[1],
     ],
-    ids=["flags", "version", "source", "header"],
+    ids=["flags", "version", "source", "a header of a header"],
 )
 def test_whatever_changes_the_result_changes_the_library(source, change):
     assert library("answer", source, FLAGS, (), "1") != change(source)
+
+
+def test_a_header_that_is_not_included_changes_nothing(source):
+    before = library("answer", source, FLAGS, (), "1")
+    (source.parent / "unused.h").write_text("// new\n")
+    assert library("answer", source, FLAGS, (), "1") == before
 
 
 @pytest.mark.parametrize("damage", [lambda p: p.write_bytes(p.read_bytes()[:100]), lambda p: p.unlink()])

@@ -9,6 +9,7 @@ import pytest
 
 from xinqiao.native import codec
 from xinqiao.native.build import compiler
+from xinqiao.native.processor import LEVELS
 
 STRICT = ("-std=c++20", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off")
 SANITIZED = (*STRICT, "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
@@ -31,7 +32,7 @@ def test_nothing_is_read_or_written_outside_its_buffers(tmp_path):
 
 @pytest.mark.parametrize("level", codec.levels())
 def test_no_warnings(level, tmp_path):
-    done = run(compiler(), *codec._FLAGS, *codec._LEVELS[level], *STRICT, codec.SOURCE, "-o", tmp_path / "codec.so")
+    done = run(compiler(), *codec._FLAGS, *LEVELS[level].flags, *STRICT, codec.SOURCE, "-o", tmp_path / "codec.so")
     assert done.returncode == 0, done.stderr
 
 

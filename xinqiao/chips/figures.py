@@ -94,6 +94,10 @@ class Capacity(Figure, frozen=True, kw_only=True):
     UNITS: ClassVar[dict[str, float]] = {"GB": 1e9, "GiB": 2.0**30}
 
 
+class OnChip(Figure, frozen=True, kw_only=True):
+    UNITS: ClassVar[dict[str, float]] = {"KiB": 2.0**10}
+
+
 class Bandwidth(Figure, frozen=True, kw_only=True):
     UNITS: ClassVar[dict[str, float]] = {"GB/s": 1e9, "TB/s": 1e12}
 

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from xinqiao.chips.figures import Bandwidth, Capacity, Duration, Figure, Link, Peak
+from xinqiao.chips.figures import Bandwidth, Capacity, Duration, Figure, Link, OnChip, Peak
 
 
 class Compute(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -20,8 +20,12 @@ class Compute(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Memory(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of the device, and of one core: the buffer that its vector units compute in, and that of sums of products."""
+
     capacity: Capacity = Capacity()
     bandwidth: Bandwidth = Bandwidth()
+    on_chip: OnChip = OnChip()
+    on_chip_products: OnChip = OnChip()
 
 
 class Links(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -80,6 +80,18 @@ class Software(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     source: str = ""
 
 
+class Fused(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The vendor's one kernel for what one of `xinqiao.ops`' operators computes, and what it takes."""
+
+    operator: str  # ours, 'nsa_selected'; its backward operator has a row of its own
+    name: str  # the vendor's, 'npu_nsa_select_attention'
+    chips: tuple[str, ...]  # that have it, and those that are based on them
+    dtypes: tuple[str, ...]  # of activations
+    only: dict[str, tuple[int, ...]] = {}  # size → the values that it may have; sizes: xinqiao/cost/own.py
+    most: dict[str, int] = {}  # size → its largest value
+    source: str
+
+
 class Platform(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the vendor calls the things around PyTorch. '' or a missing key: not known."""
 
@@ -93,6 +105,7 @@ class Platform(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     inductor: str = ""  # what torch.compile's Inductor writes kernels with there: 'triton-ascend'
     module: tuple[str, ...] = ()  # names of torch.cuda that the device's own module has too; (): not known
     functions: dict[str, str] = {}  # 'torch.cuda.CUDAGraph' → the vendor's 'torch.npu.NPUGraph'; '': it has none
+    fused: tuple[Fused, ...] = ()
     source: str = ""
 
 

@@ -6,11 +6,13 @@ from typing import Literal, NamedTuple
 import msgspec
 from msgspec import Struct
 
+from xinqiao.chips.fused import kernel
 from xinqiao.chips.names import base, family
 from xinqiao.chips.read import TABLES
 from xinqiao.chips.spec import Chip
 from xinqiao.errors import InputError
 
+OWN = "xinqiao::"  # the operators of xinqiao.ops
 State = Literal["native", "fallback", "refused", "unknown"]
 WIDE = (
     "float64",
@@ -84,6 +86,8 @@ def support(chip: Chip, operator: str, dtype: str) -> Answer:
     In-place and out variants are answered by the overload that they compute; a vendor's own operator under
     PyTorch's name for it ('_scaled_dot_product_fused_attention_overrideable') by what it stands for.
     """
+    if operator.startswith(OWN):
+        return _own(chip, operator.removeprefix(OWN), dtype)
     common = _common()
     if "::" in operator and not operator.startswith("aten::"):
         return Answer("unknown", f"{operator} is not one of PyTorch's own operators", "", "")
@@ -98,6 +102,16 @@ def support(chip: Chip, operator: str, dtype: str) -> Answer:
         return Answer("unknown", f"no operator list of {chip.title} is known", "", "")
     overload = operator.removeprefix("aten::")
     return _from_table(chip, _torch().variants.get(overload) or family(overload), dtype)
+
+
+def _own(chip: Chip, operator: str, dtype: str) -> Answer:
+    """Native wherever the dtype is: as the vendor's kernel, or composed of PyTorch's operators."""
+    if chip.dtypes.state(dtype) == "refused":
+        return Answer("refused", f"{chip.title} refuses {dtype}", chip.dtypes.source, "")
+    found = kernel(chip, operator)
+    if found and dtype in found.dtypes:
+        return Answer("native", f"the vendor has {found.name}", found.source, "")
+    return Answer("native", "composed of PyTorch's operators", "xinqiao.ops.reference", "")
 
 
 def _from_table(chip: Chip, overload: str, dtype: str) -> Answer:

@@ -8,26 +8,18 @@ formula, so that the time is a lower bound; `unknown_figures` names them.
 """
 
 from collections.abc import Sequence
-from math import prod
 from typing import NamedTuple
 
+from xinqiao.chips.fused import Fit, fit
 from xinqiao.chips.spec import Chip
-from xinqiao.cost.work import Shape, flops
+from xinqiao.cost.own import work as work_of
+from xinqiao.cost.work import Tensor, flops
 
 COMPUTE_EFFICIENCY = 0.7
 MEMORY_EFFICIENCY = 0.8
 DEFAULT_LAUNCH = 3e-6  # seconds
 DEFAULT_HOST_LINK = 24e9  # bytes/s: PCIe 4.0 x16 as measured programs see it
 HOST_BANDWIDTH = 20e9  # bytes/s that an operator moved to the host gets
-
-
-class Tensor(NamedTuple):
-    shape: Shape
-    itemsize: int
-
-    @property
-    def bytes(self) -> int:
-        return prod(self.shape) * self.itemsize
 
 
 class Cost(NamedTuple):
@@ -45,13 +37,33 @@ def operator(
     chip: Chip, name: str, dtype: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], *, flag: bool = False
 ) -> Cost:
     """Cost of one call on one device of `chip`. dtype: 'bfloat16', the one that the operator computes in."""
-    figures = chip.per_device()
     work = flops(name, [t.shape for t in inputs], [t.shape for t in outputs], flag=flag)
-    moved = float(sum(t.bytes for t in (*inputs, *outputs)))
+    return _cost(chip, dtype, work, float(sum(t.bytes for t in (*inputs, *outputs))))
+
+
+def own(
+    chip: Chip, name: str, dtype: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], numbers: Sequence[int]
+) -> tuple[Cost, list[Fit]]:
+    """Cost of one call of an operator of `xinqiao.ops` such as 'dsa_index', and the vendor's kernels for its parts.
+
+    A part that the vendor has a kernel for is that kernel; else the operators that it is composed of.
+    """
+    written, costs, fits = float(sum(t.bytes for t in outputs)), [], []
+    for work in work_of(name, inputs, numbers):
+        found = fit(chip, work.name, dtype, work.sizes)
+        moved, kernels = (work.read, 1) if found.kernel else (work.read + work.composed, work.kernels)
+        costs.append(_cost(chip, dtype, work.flops, moved + written, kernels=kernels))
+        fits.append(found)
+        written = 0.0  # once
+    return Cost(*map(sum, zip(*costs, strict=True))), fits
+
+
+def _cost(chip: Chip, dtype: str, work: float, moved: float, *, kernels: int = 1) -> Cost:
+    figures = chip.per_device()
     peak = figures.peak(dtype)
     arithmetic = work / (peak * COMPUTE_EFFICIENCY) if peak else 0.0
     traffic = moved / (figures.bandwidth * MEMORY_EFFICIENCY) if figures.bandwidth else 0.0
-    return Cost(launch_seconds(chip) + max(arithmetic, traffic), work, moved)
+    return Cost(kernels * launch_seconds(chip) + max(arithmetic, traffic), work, moved)
 
 
 def on_host(chip: Chip, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Cost:

@@ -2,8 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from math import prod
+from typing import NamedTuple
 
 Shape = Sequence[int]
+
+
+class Tensor(NamedTuple):
+    shape: Shape
+    itemsize: int
+
+    @property
+    def bytes(self) -> int:
+        return prod(self.shape) * self.itemsize
+
+
 Call = tuple[Sequence[Shape], Sequence[Shape], bool]  # inputs, outputs, the operator's own flag
 Work = Callable[[Call], float]
 

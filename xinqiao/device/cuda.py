@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch._native import registry as native
 
 from xinqiao.chips.spec import Chip
 from xinqiao.device import api
@@ -34,6 +35,8 @@ def install(chip: Chip, core: Core, count: int) -> None:
     _patch_modules(chip, core, properties)
     _patch_storages(core)
     _fill_data_parallel(core)
+    # PyTorch's own kernels in Triton, there for CUDA wherever Triton is installed, look for a GPU's driver.
+    native.deregister_op_overrides(disable_dispatch_keys="CUDA")
 
 
 def _fill_functions(chip: Chip, core: Core, count: int) -> None:

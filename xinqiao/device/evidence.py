@@ -128,19 +128,19 @@ def _kinds(session: Session) -> list[CallKind]:
     kinds: dict[int, CallKind] = {}
     for row in session.core.rows():
         answer = session.judge.answers.get((row.operator, row.dtype))
-        _, dtype, inputs, outputs = unpack(row.operator, row.shapes)
+        call = unpack(row.operator, row.shapes)
         kinds[row.number] = CallKind(
             operator=row.operator,
-            dtype=dtype if "::" in row.operator and (inputs or outputs) else "",
+            dtype=call.dtype if "::" in row.operator and (call.inputs or call.outputs) else "",
             tensors=list(_tensors(row.shapes)),
-            inputs=len(inputs),
+            inputs=len(call.inputs),
             support=answer.state if answer else "native",
         )
     return [kinds[number] for number in range(len(kinds))]
 
 
 def _tensors(packed: list[int]) -> Iterable[tuple[str, list[int]]]:
-    at = 1
+    at = 2 + packed[0]
     while at < len(packed):
         dimensions = packed[at + 1]
         yield dtypes.name(packed[at]), packed[at + 2 : at + 2 + dimensions]

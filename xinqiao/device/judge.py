@@ -5,10 +5,12 @@ import sys
 import threading
 import warnings
 from types import FrameType
+from typing import NamedTuple
 
 from xinqiao.chips.spec import Chip
-from xinqiao.chips.support import Answer, support
+from xinqiao.chips.support import OWN, Answer, support
 from xinqiao.cost import roofline
+from xinqiao.cost.work import Tensor
 from xinqiao.device import dtypes
 from xinqiao.device.core import ASK_COST, ASK_SUPPORT, Core
 from xinqiao.device.lines import is_user_file, shown
@@ -17,8 +19,20 @@ from xinqiao.device.policy import Policy
 _NATIVE, _FALLBACK, _REFUSED, _UNKNOWN = 1, 2, 3, 4  # Action in native/account.h
 
 
+class Call(NamedTuple):
+    """One call as the core packs it. dtype: that it computes in. numbers: integer arguments, of xinqiao.ops' own."""
+
+    operator: str
+    dtype: str
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    numbers: list[int]
+
+
 class Judge:
     """Keeps the chip's answers, and the Python line that first met each one that was not native.
+
+    composed   sentences about operators that the vendor has a kernel for, and why it was not the one
 
     policy   None: as the vendor's own software does. "refuse", "fallback", "allow": one rule for all that is not
              native.
@@ -28,6 +42,7 @@ class Judge:
         self.chip, self.core, self.policy = chip, core, policy
         self.answers: dict[tuple[str, int], Answer] = {}
         self.lines: dict[tuple[str, int], str] = {}
+        self.composed: list[str] = []
         self._support, self._cost = ASK_SUPPORT(self._ask_support), ASK_COST(self._ask_cost)  # kept alive here
         core.callbacks(self._support, self._cost)
 
@@ -66,7 +81,7 @@ class Judge:
         action: int,
         out: "ctypes._Pointer[ctypes.c_double]",
     ) -> None:
-        operator, dtype, inputs, outputs = unpack(name.decode(), packed[:length])
+        operator, dtype, inputs, outputs, numbers = unpack(name.decode(), packed[:length])
         if operator == "aten::copy_" and inputs and outputs:
             from_host, to_host, to_peer = bits(flags)
             cost = roofline.copy(
@@ -74,9 +89,21 @@ class Judge:
             )
         elif action == _FALLBACK:
             cost = roofline.on_host(self.chip, inputs, outputs)
+        elif operator.startswith(OWN):
+            cost, fits = roofline.own(self.chip, operator.removeprefix(OWN), dtype, inputs, outputs, numbers)
+            for found in fits:
+                if found.missed:
+                    self._note(operator, found.missed.name, found.broken)
         else:
             cost = roofline.operator(self.chip, operator, dtype, inputs, outputs, flag=any(bits(flags)[:1]))
         out[0], out[1], out[2] = cost
+
+    def _note(self, operator: str, missed: str, broken: tuple[str, ...]) -> None:
+        """That the vendor's kernel does not take this, once for each reason."""
+        what = f"{operator}: {missed} does not take {' and '.join(broken)}: it is timed as several operators"
+        if what not in self.composed:
+            self.composed.append(what)
+            warnings.warn(f"{what} [at {self._line()}]", stacklevel=2)
 
     def _line(self) -> str:
         file, line, function = self.core.site_of(int(str(self.core.here())))
@@ -91,17 +118,18 @@ def bits(flags: int) -> list[bool]:
     return [digit == "1" for digit in f"{flags:b}"[1:]]
 
 
-def unpack(name: str, packed: list[int]) -> tuple[str, str, list[roofline.Tensor], list[roofline.Tensor]]:
-    """(operator, dtype that it computes in, inputs, outputs) of the numbers that the core packs; see Shapes there."""
-    count, tensors, codes, i = packed[0], [], [], 1
+def unpack(name: str, packed: list[int]) -> Call:
+    """What the core packs; see Shapes there."""
+    first, count = packed[:2]
+    tensors, codes, i = [], [], 2 + first
     while i < len(packed):
         code, dimensions = packed[i], packed[i + 1]
-        tensors.append(roofline.Tensor(packed[i + 2 : i + 2 + dimensions], dtypes.itemsize(code)))
+        tensors.append(Tensor(packed[i + 2 : i + 2 + dimensions], dtypes.itemsize(code)))
         codes.append(code)
         i += 2 + dimensions
     floating = [c for c in codes if dtypes.name(c).startswith(("float", "bfloat"))]
     dtype = dtypes.name((floating or codes or [6])[0])
-    return name, dtype, tensors[:count], tensors[count:]
+    return Call(name, dtype, tensors[:count], tensors[count:], packed[2 : 2 + first])
 
 
 def line_of(frame: FrameType | None) -> str:

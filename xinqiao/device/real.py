@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 from xinqiao.chips.spec import Chip
 from xinqiao.chips.support import support
 from xinqiao.cost import roofline
+from xinqiao.cost.work import Tensor
 from xinqiao.device.real_journal import RealJournal
 from xinqiao.record.schema import Memory, OperatorRow, RunRecord
 
@@ -73,9 +74,7 @@ class RealRun(TorchDispatchMode):
 
     def _row(self, key: Key, count: int) -> OperatorRow:
         name, dtype, inputs, outputs = key
-        cost = roofline.operator(
-            self.chip, name, dtype, [roofline.Tensor(*t) for t in inputs], [roofline.Tensor(*t) for t in outputs]
-        )
+        cost = roofline.operator(self.chip, name, dtype, [Tensor(*t) for t in inputs], [Tensor(*t) for t in outputs])
         return OperatorRow(
             operator=name, dtype=dtype, shapes=[list(shape) for shape, _ in (*inputs, *outputs)], count=count,
             seconds=cost.seconds * count, flops=cost.flops * count, bytes=cost.bytes * count,

@@ -65,13 +65,13 @@ def _operators(session: Session) -> list[OperatorRow]:
     for row in session.core.rows():
         if not row.calls:
             continue  # a mark of the journal
-        operator, dtype, inputs, outputs = unpack(row.operator, row.shapes)
-        answer = session.judge.answers.get((operator, row.dtype))
+        call = unpack(row.operator, row.shapes)
+        answer = session.judge.answers.get((call.operator, row.dtype))
         rows.append(
             OperatorRow(
-                operator=operator,
-                dtype=dtype,
-                shapes=[list(t.shape) for t in (*inputs, *outputs)],
+                operator=call.operator,
+                dtype=call.dtype,
+                shapes=[list(t.shape) for t in (*call.inputs, *call.outputs)],
                 count=row.calls,
                 seconds=row.seconds,
                 flops=row.flops,
@@ -129,6 +129,7 @@ def _caveats(session: Session, rows: list[OperatorRow]) -> list[str]:
     used = sorted({r.dtype for r in rows if r.flops})
     notes = [f"{what} is not known: predicted times leave it out and are lower bounds"
              for what in roofline.unknown_figures(session.chip, used)]  # fmt: skip
+    notes += session.judge.composed
     if not session.chip.per_device().capacity:
         notes.append("memory capacity is not known: nothing was refused for want of memory")
     return notes

@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -50,7 +51,7 @@ def compiler() -> Path:
 
 
 def library(name: str, source: Path, flags: Sequence[str], link: Sequence[str], version: str) -> Path:
-    """Path of the shared library built from `source` and the headers beside it, building it if need be.
+    """Path of the shared library built from `source` and the headers that it includes, building it if need be.
 
     version: what the library is linked against, such as torch's version. InputError where there is no compiler, or it
     does not accept the source.
@@ -72,9 +73,18 @@ def _key(program: Path, source: Path, arguments: Sequence[str], version: str) ->
     stat = program.stat()
     for word in (*arguments, version, str(program), str(stat.st_size), str(stat.st_mtime_ns), platform.machine()):
         digest.update(word.encode() + b"\0")
-    for path in (source, *sorted(source.parent.glob("*.h"))):
+    for path in _included(source):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:20]
+
+
+def _included(source: Path) -> list[Path]:
+    """The source, and the headers beside it that it or they include."""
+    found = [source]
+    for path in found:
+        names = re.findall(r'^\s*#\s*include\s*"([^"]+)"', path.read_text(), re.MULTILINE)
+        found += [path.with_name(name) for name in names if path.with_name(name) not in found]
+    return found
 
 
 def _seal(path: Path) -> Path:

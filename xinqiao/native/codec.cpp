@@ -1,6 +1,7 @@
 // Matrices from one number format to another, tile by tile, and how far the stored values are from what they were.
 // The interface is plain C; codec.py says what it means. Nothing here depends on PyTorch.
 #include "codec_tiles.h"
+#include "ieee.h"
 
 namespace codec {
 
@@ -40,40 +41,6 @@ uint32_t HiF8::code(float x) {
     return sign | 0x60 | minus << 4 | (e & 7) << 1 | (a >> 22 & 1);
 }
 
-// IEEE arithmetic for the length of a call: a thread may have been told to round otherwise or to drop subnormals.
-class Ieee {
-#if defined(__x86_64__)
-    using Control = uint32_t;
-    static constexpr Control usual = 0x1f80;
-    static Control read() {
-        Control found;
-        asm volatile("stmxcsr %0" : "=m"(found) : : "memory");
-        return found;
-    }
-    static void write(Control to) { asm volatile("ldmxcsr %0" : : "m"(to) : "memory"); }
-#elif defined(__aarch64__)
-    using Control = uint64_t;
-    static constexpr Control usual = 0;
-    static Control read() {
-        Control found;
-        asm volatile("mrs %0, fpcr" : "=r"(found) : : "memory");
-        return found;
-    }
-    static void write(Control to) { asm volatile("msr fpcr, %0" : : "r"(to) : "memory"); }
-#else
-    using Control = int;
-    static constexpr Control usual = 0;
-    static Control read() { return usual; }
-    static void write(Control) {}
-#endif
-    const Control before = read();
-
-  public:
-    Ieee() { write(usual); }
-    ~Ieee() { write(before); }
-    Ieee(const Ieee &) = delete;
-};
-
 } // namespace codec
 
 #pragma GCC visibility push(default)
@@ -81,12 +48,12 @@ extern "C" {
 
 void xq_codec_convert(const codec::Matrix *source, const codec::Matrix *target, int64_t rows, int64_t columns,
                       int32_t scaling, int32_t rule, codec::Errors *errors) {
-    const codec::Ieee arithmetic;
+    const xq::Ieee arithmetic;
     codec::convert(*source, *target, {rows, columns}, codec::Scaling(scaling), codec::Rule(rule), errors);
 }
 
 void xq_codec_compare(const codec::Matrix *a, const codec::Matrix *b, int64_t rows, int64_t columns, codec::Errors *errors) {
-    const codec::Ieee arithmetic;
+    const xq::Ieee arithmetic;
     codec::compare(*a, *b, {rows, columns}, *errors);
 }
 }

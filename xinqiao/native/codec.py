@@ -5,13 +5,13 @@ Decoding and encoding are those of `xinqiao.formats`, to the bit, on every proce
 """
 
 import ctypes
-import platform
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from xinqiao.native import processor
 from xinqiao.native.build import library
 
 Buffer = bytes | bytearray | memoryview
@@ -33,16 +33,6 @@ _FLAGS = (
     *("-O3", "-std=c++20", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared"),
     "-fvisibility=hidden",
 )
-_LEVELS: dict[str, tuple[str, ...]] = {
-    "x86-64-v4": ("-march=x86-64-v4", "-mprefer-vector-width=512"),
-    "x86-64-v3": ("-march=x86-64-v3",),
-    "portable": (),
-}
-_NEEDS = {
-    "x86-64-v4": {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"},
-    "x86-64-v3": {"avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"},
-    "portable": set(),
-}
 
 
 class Errors(ctypes.Structure):
@@ -114,31 +104,19 @@ def level() -> str:
 
     InputError where there is no C++ compiler.
     """
-    found = next(name for name in _LEVELS if name in levels())
+    found = levels()[0]
     _library(found)
     return found
 
 
 def levels() -> Sequence[str]:
-    """Every level that this processor can run, the best first."""
-    if platform.machine() not in ("x86_64", "AMD64"):
-        return ("portable",)
-    flags = _processor_flags()
-    return [name for name, needs in _NEEDS.items() if needs <= flags]
-
-
-@cache
-def _processor_flags() -> frozenset[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return frozenset()
-    return frozenset(next((line for line in lines if line.startswith("flags")), "").split())
+    """Every level that this processor can run, the best first; none of the formats needs more than AVX-512's base."""
+    return [name for name in processor.levels() if name != "avx512-bf16"]
 
 
 @cache
 def _library(name: str) -> ctypes.CDLL:
-    loaded = ctypes.CDLL(str(library("codec", SOURCE, (*_FLAGS, *_LEVELS[name]), (), "1")))
+    loaded = ctypes.CDLL(str(library("codec", SOURCE, (*_FLAGS, *processor.LEVELS[name].flags), (), "1")))
     matrix, size = ctypes.POINTER(_Matrix), ctypes.c_int64
     errors = ctypes.POINTER(Errors)
     loaded.xq_codec_convert.argtypes = [matrix, matrix, size, size, ctypes.c_int32, ctypes.c_int32, errors]

@@ -88,7 +88,7 @@ struct BF16 {
 struct E8M0 {
     static constexpr int mantissa = 0;
     static constexpr float largest = number(254u << 23);
-    static float value(uint32_t code) { return number(code == 255 ? NOT_A_NUMBER : code ? code << 23 : 0x00400000); }
+    static constexpr float value(uint32_t code) { return number(code == 255 ? NOT_A_NUMBER : code ? code << 23 : 0x00400000); }
     static uint32_t code(float x) { // to the nearest power of two; the sign is dropped
         const uint32_t a = bits(x) & MAGNITUDE, exponent = a >> 23;
         const uint32_t up = (a & 0x400000) && ((a & 0x3fffff) || exponent) ? 1 : 0;

@@ -21,6 +21,7 @@ struct Operator {
   bool view = false;        // gives another view of its argument: no work on the device
   bool draws = false;       // random, without a generator argument
   bool by_value = false;    // the values of its inputs decide the shapes of its outputs
+  bool counts = false;      // its integer arguments decide how much work it is
   bool takes_host = false;  // accepts host tensors beside device tensors, as on real devices
   int generator = -1;       // index of its generator argument
   std::array<Action, 64> action{};
@@ -56,7 +57,8 @@ inline std::unordered_map<uint64_t, Row> rows;
 inline uint32_t rows_numbered = 0;
 inline std::map<std::pair<int, int>, int64_t> incidents; // (operator, dtype) that are not native: how often
 
-// Tensors of one call, packed: number of inputs, then for each input and output dtype, dimensions, sizes.
+// Tensors of one call, packed: how many numbers and how many inputs, the numbers, then for each input and output dtype,
+// dimensions, sizes. Numbers are the integers among the arguments, where they decide how much work there is.
 class Shapes {
  public:
   void input(const at::Tensor& t) {
@@ -64,17 +66,20 @@ class Shapes {
     pack(t);
   }
   void output(const at::Tensor& t) { pack(t); }
+  void number(int64_t n) { numbers_.push_back(n); }
   void flag(bool b) { flags_ = flags_ * 2 + b; } // the leading 1 says how many there are
   uint64_t hash(int op) const {
     uint64_t h = 0x9e3779b97f4a7c15ull * (uint64_t)(op + 1) ^ flags_ ^ ((uint64_t)inputs_ << 32);
-    for (auto v : packed_) {
-      h = (h ^ (uint64_t)v) * 0xff51afd7ed558ccdull;
-      h ^= h >> 32;
-    }
+    for (const auto* part : {&numbers_, &packed_})
+      for (auto v : *part) {
+        h = (h ^ (uint64_t)v) * 0xff51afd7ed558ccdull;
+        h ^= h >> 32;
+      }
     return h;
   }
   std::vector<int64_t> list() const {
-    std::vector<int64_t> all{inputs_};
+    std::vector<int64_t> all{(int64_t)numbers_.size(), inputs_};
+    all.insert(all.end(), numbers_.begin(), numbers_.end());
     all.insert(all.end(), packed_.begin(), packed_.end());
     return all;
   }
@@ -86,7 +91,7 @@ class Shapes {
     packed_.push_back(t.dim());
     for (auto n : t.sizes()) packed_.push_back(n);
   }
-  c10::SmallVector<int64_t, 32> packed_;
+  c10::SmallVector<int64_t, 32> packed_, numbers_;
   int64_t inputs_ = 0, flags_ = 1;
 };
 
@@ -117,6 +122,7 @@ inline Operator& describe(const c10::OperatorHandle& handle) {
     auto optional = schema.arguments()[i].type()->cast<c10::OptionalType>();
     if (optional && optional->getElementType()->kind() == c10::TypeKind::GeneratorType) op.generator = (int)i;
   }
+  op.counts = op.name.rfind("xinqiao::", 0) == 0;
   op.by_value = handle.hasTag(at::Tag::dynamic_output_shape);
   op.draws = op.generator < 0 && handle.hasTag(at::Tag::nondeterministic_seeded);
   for (const char* name : {"aten::index.", "aten::index_put", "aten::_index_put_impl", "aten::_unsafe_index", "aten::_foreach_copy", "aten::_pack_padded"})

@@ -89,6 +89,10 @@ class Call {
       v = take(v.toTensor(), i);
     } else if (v.isBool()) {
       shapes_.flag(v.toBool());
+    } else if (op_.counts && v.isInt()) {
+      shapes_.number(v.toInt());
+    } else if (op_.counts && v.isIntList()) {
+      for (const int64_t n : v.toIntVector()) shapes_.number(n);
     } else if (v.isTensorList()) {
       c10::List<at::Tensor> hosts;
       for (const auto& t : v.toTensorVector()) hosts.push_back(take(t, i));

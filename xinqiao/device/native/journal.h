@@ -128,7 +128,7 @@ inline void note(const Row& row, const at::Tensor* results, size_t count, uint16
 inline Row& mark_row(const char* name) {
   auto& op = make_operator(name);
   Lock lock(mutex);
-  auto [it, fresh] = rows.try_emplace(Shapes().hash(op.number), Row{&op, (int)c10::kByte, {0}});
+  auto [it, fresh] = rows.try_emplace(Shapes().hash(op.number), Row{&op, (int)c10::kByte, {0, 0}});
   if (fresh) it->second.number = rows_numbered++;
   return it->second;
 }

@@ -1,0 +1,101 @@
+// Keys and values of attention, in blocks of 64 tokens: keys transposed, as products want them.
+#pragma once
+#include "tile.h"
+#include <vector>
+
+namespace xq {
+
+// Rows of k and v: one for each token, [rows, kv_heads, size] row-major. With a table, token t of sequence i is row
+// table[i, t / page] * page + t % page; a page is a multiple of 64 tokens.
+struct Cache {
+    const void *k, *v;
+    int64_t half; // 0: fp32, 1: bf16
+    int64_t kv_heads, k_size, v_size; // sizes are multiples of 16
+    const int32_t *table;
+    int64_t table_row, page;
+};
+
+// One sequence: rows of q and of k, and the position of its first query among the tokens.
+struct Sequence {
+    int64_t q, queries, k, keys, start;
+};
+
+struct Rows {
+    const float *at;
+    int64_t row; // numbers from one to the next
+};
+
+inline float widened(uint16_t bf16) { return __builtin_bit_cast(float, uint32_t(bf16) << 16); }
+
+inline const void *row_at(const Cache &cache, const void *base, int64_t size, const Sequence &s, int64_t sequence, int64_t group, int64_t token) {
+    int64_t row = s.k + token;
+    if (cache.table) row = int64_t(cache.table[sequence * cache.table_row + token / cache.page]) * cache.page + token % cache.page;
+    return static_cast<const char *>(base) + (row * cache.kv_heads + group) * size * (cache.half ? 2 : 4);
+}
+
+// `rows` rows of `size` numbers, transposed into [size, 64]; 0 in the columns behind them.
+inline void transpose(Rows from, int64_t rows, int64_t size, float *to) {
+    const int64_t whole = rows / LANES * LANES;
+    for (int64_t r = 0; r < whole; r += LANES)
+        for (int64_t d = 0; d < size; d += LANES) transpose16(from.at + r * from.row + d, from.row, to + d * TILE + r, TILE);
+    for (int64_t r = whole; r < TILE; r++)
+        for (int64_t d = 0; d < size; d++) to[d * TILE + r] = r < rows ? from.at[r * from.row + d] : 0.0f;
+}
+
+// fp32 rows of a block: in place, or widened into `room`.
+inline Rows rows_of(const Cache &cache, const void *at, int64_t size, int64_t rows, float *room) {
+    const int64_t row = cache.kv_heads * size;
+    if (!cache.half) return {static_cast<const float *>(at), row};
+    const uint16_t *narrow = static_cast<const uint16_t *>(at);
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t d = 0; d < size; d++) room[r * size + d] = widened(narrow[r * row + d]);
+    return {room, size};
+}
+
+// Blocks of one sequence and key head, each made when asked for, or all of them beforehand.
+class Blocks {
+  public:
+    Blocks(const Cache &cache, const Sequence &s, int64_t sequence, int64_t group) : cache(cache), s(s), sequence(sequence), group(group) {}
+
+    int64_t count() const { return (s.keys + TILE - 1) / TILE; }
+
+    void prepare() {
+        packed.resize(size_t(count() * TILE * cache.k_size));
+        std::vector<float> room(size_t(TILE * cache.k_size));
+        for (int64_t b = 0; b < count(); b++) turn(b, packed.data() + b * TILE * cache.k_size, room.data());
+    }
+
+    // A block's keys [k_size, 64] and values [64, v_size]. room: 2 * k_size * 64 numbers, and v_size * 64, for a block to be made in.
+    const float *keys(int64_t b, float *room) const {
+        if (!packed.empty()) return packed.data() + b * TILE * cache.k_size;
+        turn(b, room, room + TILE * cache.k_size);
+        return room;
+    }
+    Rows values(int64_t b, float *room) const {
+        return rows_of(cache, row_at(cache, cache.v, cache.v_size, s, sequence, group, b * TILE), cache.v_size, rows(b), room);
+    }
+
+    // A block that is asked for soon: its lines are fetched while another is computed.
+    void prefetch(int64_t b) const {
+        if (packed.empty() || cache.half) return;
+        const auto fetch = [](const void *at, int64_t bytes) {
+            for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const char *>(at) + i, 0, 2);
+        };
+        fetch(packed.data() + b * TILE * cache.k_size, TILE * cache.k_size * 4);
+        for (int64_t r = 0; r < rows(b); r++) fetch(row_at(cache, cache.v, cache.v_size, s, sequence, group, b * TILE + r), cache.v_size * 4);
+    }
+
+  private:
+    int64_t rows(int64_t b) const { return std::min<int64_t>(TILE, s.keys - b * TILE); }
+    void turn(int64_t b, float *to, float *room) const {
+        const void *keys = row_at(cache, cache.k, cache.k_size, s, sequence, group, b * TILE);
+        transpose(rows_of(cache, keys, cache.k_size, rows(b), room), rows(b), cache.k_size, to);
+    }
+
+    const Cache &cache;
+    const Sequence &s;
+    int64_t sequence, group;
+    std::vector<float> packed;
+};
+
+} // namespace xq

@@ -1,0 +1,141 @@
+// Rows of weights times a few tokens: every weight is read and decoded once for up to eight tokens.
+#pragma once
+#include "linear_steps.h"
+
+namespace xq {
+
+// Lines of weights are asked for this many rows before they are needed, into the second cache: rows of 4 KB that lie one after
+// the other would push each other out of the first one (measured: 26 GB/s against 17; 8 rows are as good as 12 or 16).
+constexpr int64_t AHEAD = 8;
+
+// Rows of codes: row r begins at `at + r * stride` bytes.
+struct Codes {
+    const uint8_t *at;
+    int64_t stride, columns;
+};
+
+// Scales of a row's blocks of 32 columns, two a step; rows lie `stride` apart, 0: they share theirs. at is null: unscaled.
+struct StepScales {
+    const float *at = nullptr;
+    int64_t stride = 0;
+};
+
+// Arranged activations, 64-byte aligned, padded with zeros to whole steps; tokens lie `stride` apart.
+template <typename T> struct Arranged {
+    const T *at;
+    int64_t stride;
+};
+
+template <int rows, int tokens, bool scaled, class Kind> class Dot {
+    static constexpr int CHAINS = !scaled && rows * tokens < 8 ? 2 : 1; // sums that do not wait for each other
+    using Sum = decltype(Kind::zero());
+    Sum sum[rows][tokens][CHAINS];
+    const Kind &kind;
+
+    void step(const typename Kind::Weights (&w)[rows], const typename Kind::Input *x, int64_t stride, const Floats (&scale)[rows]) {
+        for (int t = 0; t < tokens; t++) {
+            Sum block[rows];
+            for (int r = 0; scaled && r < rows; r++) block[r] = Kind::zero();
+            for (int i = 0; i < Kind::PARTS; i++) {
+                const auto part = Kind::input(i, x + t * stride);
+                for (int r = 0; r < rows; r++) {
+                    Sum &to = scaled ? block[r] : sum[r][t][i % CHAINS];
+                    to = kind.part(i, w[r], part, to);
+                }
+            }
+            if constexpr (scaled)
+                for (int r = 0; r < rows; r++) sum[r][t][0] = fma(block[r], scale[r], sum[r][t][0]);
+        }
+    }
+
+  public:
+    explicit Dot(const Kind &k) : kind(k) {
+        for (auto &row : sum)
+            for (auto &token : row)
+                for (auto &chain : token) chain = Kind::zero();
+    }
+
+    void run(Codes w, Arranged<typename Kind::Input> x, StepScales scales) {
+        typename Kind::Weights now[rows];
+        Floats scale[rows];
+        const int64_t whole = w.columns / STEP;
+        const auto scales_of = [&](int64_t s) {
+            for (int r = 0; scaled && r < rows; r++) {
+                const float *two = scales.at + r * scales.stride + 2 * s;
+                scale[r] = keep(all(two[0]), 0, 8, two[1]);
+            }
+        };
+        for (int64_t s = 0; s < whole; s++) {
+            for (int r = 0; r < rows; r++) {
+                const uint8_t *at = w.at + r * w.stride + s * Kind::WIDTH;
+                for (int line = 0; line < Kind::WIDTH; line += 64) __builtin_prefetch(at + AHEAD * w.stride + line, 0, 2);
+                now[r] = kind.weights(at);
+            }
+            scales_of(s);
+            step(now, x.at + s * STEP, x.stride, scale);
+        }
+        if (const int64_t left = w.columns % STEP) {
+            for (int r = 0; r < rows; r++) {
+                const Padded<uint8_t> last(w.at + r * w.stride + whole * Kind::WIDTH, left * Kind::WIDTH / STEP);
+                now[r] = kind.weights(last.at);
+            }
+            scales_of(whole);
+            step(now, x.at + whole * STEP, x.stride, scale);
+        }
+    }
+
+    auto value(int row, int token) const {
+        const Sum &first = sum[row][token][0];
+        return total(CHAINS == 2 ? first + sum[row][token][CHAINS - 1] : first);
+    }
+};
+
+// Where results go: at[token * stride + row]; `add`: to what is there.
+template <typename T> struct Sums {
+    T *at;
+    int64_t stride;
+    bool add = false;
+};
+
+// `rows` rows times `tokens` <= most tokens. x has zeros for those up to `most`.
+template <int together, int most, bool scaled, class Kind>
+void few(const Kind &kind, int64_t rows, Codes w, int64_t tokens, Arranged<typename Kind::Input> x, StepScales scales,
+         Sums<typename Kind::Total> out) {
+    int64_t row = 0;
+    const auto take = [&](auto count) {
+        Dot<count.value, most, scaled, Kind> dot(kind);
+        dot.run({w.at + row * w.stride, w.stride, w.columns}, x, {scales.at + row * scales.stride, scales.stride});
+        for (int r = 0; r < count.value; r++)
+            for (int t = 0; t < tokens; t++) {
+                auto &to = out.at[t * out.stride + row + r];
+                to = out.add ? to + dot.value(r, t) : dot.value(r, t);
+            }
+        row += count.value;
+    };
+    while (row + together <= rows) take(std::integral_constant<int, together>());
+    while (row < rows) take(std::integral_constant<int, 1>());
+}
+
+// How many tokens `count` of them are computed as.
+constexpr int64_t padded(int64_t count) { return count <= 2 ? std::max<int64_t>(count, 1) : count <= 4 ? 4 : 8; }
+
+constexpr int64_t NEAR = 32768; // bytes of activations that stay near while rows go by
+
+// For up to TOGETHER tokens; see `few`. Columns in parts whose activations stay in a near cache.
+template <bool scaled, class Kind>
+void dots(const Kind &kind, int64_t rows, Codes w, int64_t tokens, Arranged<typename Kind::Input> x, StepScales scales,
+          Sums<typename Kind::Total> out) {
+    const int64_t most = padded(tokens), part = NEAR / most / int64_t(sizeof(typename Kind::Input));
+    for (int64_t first = 0; first == 0 || first < w.columns; first += part) {
+        const Codes codes{w.at + first / STEP * Kind::WIDTH, w.stride, std::min(part, w.columns - first)};
+        const Arranged<typename Kind::Input> from{x.at + first, x.stride};
+        const StepScales by{scales.at + (scaled ? first / 32 : 0), scales.stride};
+        const Sums<typename Kind::Total> to{out.at, out.stride, out.add || first > 0};
+        if (most == 1) few<4, 1, scaled>(kind, rows, codes, tokens, from, by, to);
+        if (most == 2) few<4, 2, scaled>(kind, rows, codes, tokens, from, by, to);
+        if (most == 4) few<4, 4, scaled>(kind, rows, codes, tokens, from, by, to);
+        if (most == 8) few<2, 8, scaled>(kind, rows, codes, tokens, from, by, to);
+    }
+}
+
+} // namespace xq

@@ -1,0 +1,127 @@
+// Rows of a block-scaled e4m3 matrix times a few tokens.
+//
+// Where the scales of a row of blocks are powers of two, or one number times powers of two, they are folded into the
+// activations; else every block's sum is multiplied by its scale. bf16 activations are multiplied as bf16, whose products
+// with e4m3 are exact; fp32 ones, and those near the ends of the range, as fp32. All sums are fp32.
+#pragma once
+#include "linear_activations.h"
+#include "linear_scales.h"
+
+namespace xq {
+
+// The product of one matrix and some tokens, by one thread; lives no longer than its arguments, and no two at a time in a thread.
+class Fp8Product {
+    const Fp8Weights &w;
+    const Tokens x;
+    const int64_t steps = steps_of(w.k), width = steps * STEP;
+    struct Rooms {
+        Room arranged, wide, folded, restore;
+        PanelScales scales;
+    };
+    static Rooms &rooms() {
+        static thread_local Rooms kept;
+        return kept;
+    }
+    Rooms &room = rooms();
+    const E4m3ByF32 by_f32{};
+    float *wide = nullptr, *restore = nullptr; // made when first needed
+#ifdef XQ_BF16_STEPS
+    const E4m3ByBf16 by_bf16{};
+    uint16_t *arranged = nullptr; // null: activations are fp32
+    bool normal = false;          // see arrange_bf16
+#endif
+
+    // Room for all tokens, with zeros for those that fill up the last few.
+    template <typename T> T *zeros(Room &from) {
+        const int64_t count = (x.count / TOGETHER * TOGETHER + padded(x.count % TOGETHER)) * width;
+        T *found = from.need<T>(count);
+        std::memset(found + x.count * width, 0, size_t(count - x.count * width) * sizeof(T));
+        return found;
+    }
+
+  public:
+    Fp8Product(const Fp8Weights &weights, const Tokens &tokens) : w(weights), x(tokens) {
+#ifdef XQ_BF16_STEPS
+        if (x.number == Number::bf16) {
+            arranged = zeros<uint16_t>(room.arranged);
+            normal = arrange_bf16(x, w.k, arranged);
+        }
+#endif
+    }
+
+    // out[token * out_stride + row - begin] for rows begin to end.
+    void rows(int64_t begin, int64_t end, float *out, int64_t out_stride) {
+        const int64_t height = std::max(16, w.block_rows); // rows whose scales are prepared together
+        for (int64_t row = begin, next; row < end; row = next) {
+            next = std::min(end, (row / height + 1) * height);
+            room.scales.prepare(w, row, next);
+            for (int64_t t = 0; t < x.count; t += TOGETHER)
+                few_tokens({w.from(row), next - row, t, std::min(TOGETHER, x.count - t), out + t * out_stride + row - begin, out_stride});
+        }
+    }
+
+  private:
+    struct Part {
+        Codes codes;
+        int64_t rows, first, tokens;
+        float *out;
+        int64_t out_stride;
+        template <typename Factor> void multiply(Factor factor) const {
+            for (int64_t t = 0; t < tokens; t++)
+                for (int64_t r = 0; r < rows; r++) out[t * out_stride + r] *= factor(t);
+        }
+    };
+
+    template <bool scaled, class Kind> void compute(const Kind &kind, const Part &p, const typename Kind::Input *from) const {
+        dots<scaled>(kind, p.rows, p.codes, p.tokens, {from, width}, room.scales.all_steps, {p.out, p.out_stride});
+    }
+
+    // The part's activations with the scales folded in; null where one left the range.
+    template <typename T, typename Fold> const T *folded(const Part &p, const T *from, Fold fold) {
+        T *to = room.folded.need<T>(TOGETHER * width);
+        bool fits = true;
+        for (int64_t t = 0; t < padded(p.tokens); t++) fits &= fold(from + (p.first + t) * width, to + t * width);
+        return fits ? to : nullptr;
+    }
+
+    void few_tokens(const Part &p) {
+#ifdef XQ_BF16_STEPS
+        if (arranged && few_bf16(p)) return;
+#endif
+        few_f32(p);
+    }
+
+#ifdef XQ_BF16_STEPS
+    bool few_bf16(const Part &p) {
+        const PanelScales &s = room.scales;
+        if (s.common != 0) {
+            const auto fold = [&](const uint16_t *from, uint16_t *to) { return fold_bf16(from, s.powers, steps, to); };
+            if (const uint16_t *few = folded(p, arranged, fold)) {
+                compute<false>(by_bf16, p, few);
+                if (s.common != 1) p.multiply([&](int64_t) { return s.common; });
+                return true;
+            }
+        }
+        if (normal) compute<true>(by_bf16, p, arranged + p.first * width);
+        return normal;
+    }
+#endif
+
+    void few_f32(const Part &p) {
+        if (!wide) {
+            wide = zeros<float>(room.wide);
+            restore = room.restore.need<float>(x.count);
+            arrange_f32(x, w.k, wide, restore);
+        }
+        const float *scales = room.scales.all_steps.at;
+        const auto fold = [&](const float *from, float *to) { return fold_f32(from, scales, steps, to); };
+        const float *few = room.scales.shared ? folded(p, wide, fold) : nullptr;
+        if (few)
+            compute<false>(by_f32, p, few);
+        else
+            compute<true>(by_f32, p, wide + p.first * width);
+        p.multiply([&](int64_t t) { return restore[p.first + t]; });
+    }
+};
+
+} // namespace xq

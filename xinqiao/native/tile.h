@@ -1,0 +1,67 @@
+// Small matrix products in registers. Every element is one chain of fused multiply-adds, from the first of k to the last: its
+// bits depend neither on the processor nor on how the product is cut into tiles.
+#pragma once
+#include "vector.h"
+
+namespace xq {
+
+constexpr int TILE = 64; // columns of a block of keys
+
+// A matrix element (row, k) lies at `at[row * row_stride + k * k_stride]`.
+struct Left {
+    const float *at;
+    int64_t row, k;
+};
+
+// What lies in a word of 32 bits: a float, or whatever else has an `add` that multiplies two words and adds.
+struct Single {
+    static Floats add(Floats a, Floats b, Floats c) { return fma(a, b, c); }
+};
+
+template <typename Word, int rows, int vectors>
+inline void accumulate(Floats (&sum)[rows][vectors], Left a, const float *b, int64_t b_row, int64_t depth) {
+    for (int64_t k = 0; k < depth; k++) {
+        Floats line[vectors];
+        for (int j = 0; j < vectors; j++) line[j] = load(b + k * b_row + j * LANES);
+        for (int r = 0; r < rows; r++) {
+            const Floats x = all(a.at[r * a.row + k * a.k]);
+            for (int j = 0; j < vectors; j++) sum[r][j] = Word::add(x, line[j], sum[r][j]);
+        }
+    }
+}
+
+template <int rows, int vectors, bool add, typename Word>
+inline void corner(Left a, const float *b, int64_t b_row, float *c, int64_t c_row, int64_t depth) {
+    Floats sum[rows][vectors];
+    for (int r = 0; r < rows; r++)
+        for (int j = 0; j < vectors; j++) sum[r][j] = add ? load(c + r * c_row + j * LANES) : all(0.0f);
+    accumulate<Word>(sum, a, b, b_row, depth);
+    for (int r = 0; r < rows; r++)
+        for (int j = 0; j < vectors; j++) store(c + r * c_row + j * LANES, sum[r][j]);
+}
+
+template <int vectors, bool add, typename Word>
+inline void strip(int64_t rows, Left a, const float *b, int64_t b_row, float *c, int64_t c_row, int64_t depth) {
+    for (; rows >= 4; rows -= 4, a.at += 4 * a.row, c += 4 * c_row) corner<4, vectors, add, Word>(a, b, b_row, c, c_row, depth);
+    if (rows == 3) corner<3, vectors, add, Word>(a, b, b_row, c, c_row, depth);
+    if (rows == 2) corner<2, vectors, add, Word>(a, b, b_row, c, c_row, depth);
+    if (rows == 1) corner<1, vectors, add, Word>(a, b, b_row, c, c_row, depth);
+}
+
+#if defined(__AVX512F__)
+constexpr int VECTORS = 4;
+#else
+constexpr int VECTORS = 1; // fewer registers, and half as wide
+#endif
+
+// c [rows, columns] = a [rows, depth] · b [depth, columns], added to c if `add`. columns: a multiple of 16.
+template <bool add, typename Word = Single>
+inline void product(int64_t rows, int64_t columns, int64_t depth, Left a, const float *b, int64_t b_row, float *c, int64_t c_row) {
+    int64_t j = 0;
+    for (; j + VECTORS * LANES <= columns; j += VECTORS * LANES) strip<VECTORS, add, Word>(rows, a, b + j, b_row, c + j, c_row, depth);
+    if constexpr (VECTORS > 2)
+        for (; j + 2 * LANES <= columns; j += 2 * LANES) strip<2, add, Word>(rows, a, b + j, b_row, c + j, c_row, depth);
+    for (; j < columns; j += LANES) strip<1, add, Word>(rows, a, b + j, b_row, c + j, c_row, depth);
+}
+
+} // namespace xq

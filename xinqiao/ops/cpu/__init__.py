@@ -1,0 +1,1 @@
+"""Operators compiled for this machine's processor."""

@@ -1,0 +1,1 @@
+"""Operators in Triton, for every chip that has a Triton compiler."""
