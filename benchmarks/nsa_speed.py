@@ -95,7 +95,7 @@ def report(what: str, length: int, found: dict[str, float], keys: tuple[float, f
     products = 2 if what == "forward" else 5
     rate = [2 * products * HEADS * D * n * length / found[k] / 1e9 for n, k in zip(keys, found, strict=True)]
     print(
-        f"{what:8} {length:6} {threads} thread: dense {found['dense']:7.3f} s ({rate[0]:3.0f} GFLOP/s), "
+        f"{what:8} {length:6} {threads} threads: dense {found['dense']:7.3f} s ({rate[0]:3.0f} GFLOP/s), "
         f"sparse {found['sparse']:.3f} s ({rate[1]:3.0f}): {ratio:5.2f}x, theory {theory:5.2f}x, {ratio / theory:4.0%}",
         flush=True,
     )
@@ -126,7 +126,7 @@ def decode(length: int, rounds: int, threads: int) -> None:
     rate = rows * 2 * D * 4 / micro["sparse"] / 1e3
     print(
         f"decode   {length:6} {threads} threads: dense {micro['dense']:7.0f} us, sparse {micro['sparse']:6.0f} us "
-        f"({rate:4.1f} GB/s): {ratio:5.2f}x, theory {theory:5.2f}x, {ratio / theory:4.0%} of it",
+        f"({rate:4.1f} GB/s): {ratio:5.2f}x, theory {theory:5.2f}x, {ratio / theory:4.0%}",
         flush=True,
     )
 
