@@ -143,10 +143,11 @@ def test_any_number_of_tokens(shape, block, kind, dtype):
 
 
 @pytest.mark.parametrize(("n", "k"), [(0, 40), (40, 0), (0, 0)])
-def test_nothing(n, k):
-    w, x = eight_bits.fp8(n, k), eight_bits.tokens((2, k), torch.bfloat16)
+@pytest.mark.parametrize("count", [2, 50])
+def test_nothing(n, k, count):
+    w, x = eight_bits.fp8(n, k), eight_bits.tokens((count, k), torch.bfloat16)
     bias = torch.ones(n)
-    assert torch.equal(linear_block_fp8(x, w.codes, w.scale, bias), torch.ones(2, n, dtype=torch.bfloat16))
+    assert torch.equal(linear_block_fp8(x, w.codes, w.scale, bias), torch.ones(count, n, dtype=torch.bfloat16))
 
 
 @pytest.mark.parametrize("count", [2, 50])

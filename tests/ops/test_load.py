@@ -155,7 +155,9 @@ MEANT = textwrap.dedent("""
     ("spoil", "chip", "said"),
     [
         (lambda f, c: None, "ascend-910c", "its weights are float8_e4m3fn, which Huawei Ascend 910C refuses; "),
-        (lambda f, c: c.update(architectures=["NobodyForCausalLM"]), "", "has no NobodyForCausalLM"),
+        (lambda f, c: c.update(architectures=["NobodyForCausalLM"]), "", "has no model NobodyForCausalLM"),
+        (lambda f, c: c.update(architectures=["pipeline"]), "", "has no model pipeline"),
+        (lambda f, c: c.update(quantization_config="fp8"), "", "its quantization_config is no table"),
         (lambda f, c: c.update(num_hidden_layers=3), "", "9 weights of LlamaForCausalLM are missing, such as model.l"),
         (lambda f, c: c.update(vocab_size=100), "", "2 weights of LlamaForCausalLM are of other shapes, such as ("),
         (lambda f, c: [p.unlink() for p in f.glob("*.safetensors*")], "", "no file named model.safetensors"),

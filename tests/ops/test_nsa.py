@@ -243,6 +243,7 @@ def cut(branch, rows):
         ),
         ({}, {"rule": Choosing(length=9)}, "nsa_attention: stride 16 must divide length 9 and block 64"),
         ({}, {"rule": Choosing(blocks=2)}, "1 initial and 2 local blocks are more than blocks = 2"),
+        ({}, {"tokens": 0}, "nsa_attention: tokens = 0, expected at least 1, the query's own"),
         ({}, {"ends": [10, 39]}, "nsa_attention: ends must rise to 40 rows of a batch of 1, got [10, 39]"),
         ({0: GOOD[0].to("meta")}, {}, "nsa_attention: compressed.keys is on cpu, expected meta, where q is"),
     ],

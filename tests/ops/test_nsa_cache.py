@@ -57,6 +57,26 @@ def test_sequences_of_different_lengths(whole):
     torch.testing.assert_close(got[:, 0], expected[torch.arange(2), last], rtol=0, atol=3e-6)
 
 
+@pytest.mark.parametrize("sizes", [(16, 16), (24, 40)], ids=["multiples of 16", "other sizes"])
+@pytest.mark.parametrize("dtypes", [("float32", "float32"), ("bfloat16", "bfloat16"), ("float16", "float16"),
+                                    ("bfloat16", "float32"), ("float32", "float16")], ids="/".join)  # fmt: skip
+def test_pages_of_every_dtype_and_size(dtypes, sizes):
+    """What the pages hold is what is computed with: as the reference computes it, in float64."""
+    phi = [Compression(d, SMALL, kind="mean") for d in sizes]
+    kinds = [getattr(torch, name) for name in dtypes]
+    make = torch.Generator().manual_seed(2)
+    branches = [Branch(*(torch.randn(2, 90, 2, d, generator=make).to(t) for d, t in zip(sizes, kinds, strict=True)))
+                for _ in range(3)]  # fmt: skip
+    q, gates = torch.randn(2, 1, 4, sizes[0], generator=make), torch.rand(2, 1, 4, 3, generator=make)
+    found = []
+    for name, wide in (("cpu", q), ("reference", q.double())):
+        cache = NsaCache(phi, SMALL, 100)
+        with torch.no_grad(), backend.use(name):
+            cache.append(*branches)
+            found.append(cache.attend(wide, gates.to(wide.dtype), tokens=20))
+    torch.testing.assert_close(found[0].double(), found[1], rtol=0, atol=3e-6)
+
+
 def test_a_full_cache_says_so(whole):
     phi, _, branches, _, _ = whole
     cache = NsaCache(phi, SMALL, 100)

@@ -8,7 +8,9 @@ import torch
 from xinqiao.chips import catalog
 from xinqiao.chips.spec import Chip
 from xinqiao.device import session
+from xinqiao.errors import InputError
 from xinqiao.ops.load import load as load_on_host
+from xinqiao.ops.modules import Fp8Linear, Int8Linear
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -23,7 +25,8 @@ def load(
     is mapped into memory and what is copied, and for errors.
 
     chip    None: the CPU. A chip: its device, the vendor's own where its package is installed, else a virtual one,
-            which this process then has; InputError where the chip refuses the weights' dtype
+            which this process then has; InputError where the chip refuses the weights' dtype, and for quantised layers
+            on a vendor's own device, where these operators are not registered yet
     dtype   of activations and of what is not quantised; None: as config.json says
     """
     wanted = catalog.load(chip) if isinstance(chip, str) else chip
@@ -32,4 +35,9 @@ def load(
         return model
     if not session.vendor_package(wanted):
         session.virtual(wanted)
+    elif any(isinstance(module, Fp8Linear | Int8Linear) for module in model.modules()):
+        raise InputError(
+            f"{model_dir}: its quantised layers do not run on the vendor's own device yet; load it without a chip, or "
+            "convert to bf16"
+        )
     return model.to(wanted.torch.device)

@@ -87,9 +87,12 @@ class NsaCache:
         """Attention of the last tokens appended: [batch, new, heads, d_v].
 
         q, gates, tokens, scale: as `nsa_attention` takes them; the last row of q is the last token of its sequence.
+        No gradients.
         """
         if self._tokens is None or self._made is None:
             raise InputError("NsaCache: attend before any token; append its keys and values first")
+        if tokens < 1:
+            raise InputError(f"NsaCache.attend: tokens = {tokens}, expected at least 1, the query's own")
         sizes = Sizes("NsaCache.attend")
         batch, new = len(self.lengths), q.shape[1]
         kv_heads, d = self._tokens.tensors[0].shape[2:]

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from xinqiao.errors import InputError, nearest
-from xinqiao.ops.rules import Choosing
+from xinqiao.ops.rules import PAPER, Choosing
 from xinqiao.ops.shapes import Sizes
 
 KINDS = {
@@ -23,12 +23,12 @@ class Compression(nn.Module):
     """
 
     def __init__(
-        self, d: int, rule: Choosing | None = None, *, kind: str = "mlp", heads: int = 1, hidden: int | None = None
+        self, d: int, rule: Choosing = PAPER, *, kind: str = "mlp", heads: int = 1, hidden: int | None = None
     ) -> None:
         super().__init__()
         if kind not in KINDS:
             raise InputError(f"Compression: no kind {kind!r}{nearest(kind, KINDS)}; there are {', '.join(KINDS)}")
-        self.rule, self.d, self.kind = (rule or Choosing()).checked("Compression"), d, kind
+        self.rule, self.d, self.kind = rule.checked("Compression"), d, kind
         if kind == "mlp":
             self.position = nn.Parameter(torch.zeros(self.rule.length, d))
             wide = hidden or d

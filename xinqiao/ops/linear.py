@@ -1,6 +1,7 @@
 """Linear layers of 8-bit weights: block-scaled FP8, and INT8 with a scale for each output.
 
-Sums are fp32 (fp64 for fp64 activations) and rounded once, to the activations' dtype. NaN and infinity in a token reach
+Sums are fp32 (fp64 for fp64 activations) and rounded once, to the activations' dtype; on the processor, bfloat16 for
+more than 32 tokens is rounded before the bias is added, and again after. NaN and infinity in a token reach
 all of that token's outputs, as IEEE arithmetic has it, and no other token's.
 """
 

@@ -58,6 +58,8 @@ def _config(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not JSON: {error}") from error
     if not isinstance(found, dict) or not found.get("architectures"):
         raise InputError(f"{path}: names no architecture")
+    if not isinstance(found.get("quantization_config") or {}, dict):
+        raise InputError(f"{path}: its quantization_config is no table")
     return found
 
 

@@ -11,6 +11,7 @@ from xinqiao.errors import InputError
 from xinqiao.formats.blocks import quantize
 from xinqiao.ops.backend import kernel
 from xinqiao.ops.linear import linear_block_fp8, linear_int8
+from xinqiao.ops.register import unwatched
 
 Block = tuple[int, int]
 _SCALES = {  # block and dtype of its scales → the name that checkpoints give them
@@ -111,7 +112,7 @@ class Fp8Linear(_Quantized):
     def forward(self, x: Tensor) -> Tensor:
         weight, scale, bias = self._buffers["weight"], self._buffers[self.scale_name], self.bias
         assert weight is not None and scale is not None
-        if _unwatched(x, weight, bias):
+        if _fits(x, weight) and unwatched(x, weight, bias):
             run = kernel("linear", "linear_block_fp8", x.device, x.dtype)
             found: Tensor = run(x, weight, scale, bias, self.block, self.activation)
             return found
@@ -162,28 +163,13 @@ class Int8Linear(_Quantized):
     def forward(self, x: Tensor) -> Tensor:
         weight, scale, bias = self._buffers["weight"], self._buffers["weight_scale"], self.bias
         assert weight is not None and scale is not None
-        if _unwatched(x, weight, bias):
+        if _fits(x, weight) and unwatched(x, weight, bias):
             run = kernel("linear", "linear_int8", x.device, x.dtype)
             found: Tensor = run(x, weight, scale.view(-1), bias)
             return found
         return linear_int8(x, weight, scale.view(-1), bias)
 
 
-def _unwatched(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether a kernel can be called as it is: nothing records, differentiates, traces or replaces operators.
-
-    PyTorch's dispatcher, which does all that, takes longer than a small layer's product.
-    """
-    return (
-        type(x) is Tensor
-        and x.is_cpu
-        and weight.is_cpu
-        and x.ndim > 0
-        and x.shape[-1] == weight.shape[1]
-        and not (torch.is_grad_enabled() and (x.requires_grad or (bias is not None and bias.requires_grad)))
-        and not torch.compiler.is_compiling()
-        and not torch._C._len_torch_dispatch_stack()
-        and not torch._C._len_torch_function_stack()
-        and not torch._C._is_tracing()
-        and torch._C._functorch.peek_interpreter_stack() is None
-    )
+def _fits(x: Tensor, weight: Tensor) -> bool:
+    """Whether the kernel can be called as it is; the operator says what is wrong with anything else."""
+    return x.ndim > 0 and x.shape[-1] == weight.shape[1]

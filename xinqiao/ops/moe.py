@@ -12,7 +12,6 @@ from torch import Tensor
 
 from xinqiao.errors import InputError, nearest
 from xinqiao.ops.backend import kernel
-from xinqiao.ops.reference import moe as reference
 from xinqiao.ops.register import Context, operator, unwatched
 from xinqiao.ops.shapes import Sizes
 
@@ -207,6 +206,19 @@ def _run_experts(x: Tensor, *rest: Any) -> Tensor:
     return found
 
 
+def _run_linear_backward(grad: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor]:
+    found: tuple[Tensor, Tensor, Tensor] = kernel("moe", "grouped_linear_backward", grad.device, grad.dtype)(
+        grad, *rest
+    )
+    return found
+
+
+def _run_experts_backward(grad: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    run = kernel("moe", "experts_backward", grad.device, grad.dtype)
+    found: tuple[Tensor, Tensor, Tensor, Tensor] = run(grad, *rest)
+    return found
+
+
 def _keep(ctx: Context, inputs: tuple[Any, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs[:-1])
     ctx.options = inputs[-1:]
@@ -239,7 +251,7 @@ _CHOOSE = operator(
 _LINEAR_BACKWARD = operator(
     "grouped_linear_backward(Tensor grad, Tensor x, Tensor weight, Tensor offsets, Tensor? scale, int[] block, "
     "bool[] needed) -> (Tensor, Tensor, Tensor)",
-    reference.grouped_linear_backward,
+    _run_linear_backward,
     lambda grad, x, weight, offsets, scale, block, needed: _empties(
         needed, x, weight, grad.new_empty(weight.shape[:2])
     ),
@@ -254,7 +266,7 @@ _LINEAR = operator(
 _EXPERTS_BACKWARD = operator(
     "experts_backward(Tensor grad, Tensor x, Tensor weights, Tensor chosen, Tensor gate_up, Tensor down, "
     "Tensor? gate_up_scale, Tensor? down_scale, int[] block, bool[] needed) -> (Tensor, Tensor, Tensor, Tensor)",
-    reference.experts_backward,
+    _run_experts_backward,
     lambda grad, x, weights, chosen, gate_up, down, first, second, block, needed: _empties(
         needed, x, weights, gate_up, down
     ),

@@ -15,7 +15,7 @@ from torch import Tensor
 from xinqiao.errors import InputError
 from xinqiao.ops import backend
 from xinqiao.ops.register import Context, operator
-from xinqiao.ops.rules import Choosing, Keys
+from xinqiao.ops.rules import PAPER, Choosing, Keys
 from xinqiao.ops.shapes import Sizes
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -36,7 +36,7 @@ def nsa_attention(
     window: Branch,
     gates: Tensor,
     *,
-    rule: Choosing = Choosing(),  # noqa: B008
+    rule: Choosing = PAPER,
     tokens: int = 512,
     scale: float | None = None,
     ends: Sequence[int] | None = None,
@@ -55,6 +55,8 @@ def nsa_attention(
     that see it. InputError where shapes do not fit.
     """
     _check(q, (compressed, selected, window), gates, rule.checked("nsa_attention"), ends)
+    if tokens < 1:
+        raise InputError(f"nsa_attention: tokens = {tokens}, expected at least 1, the query's own")
     lengths = _lengths(q, ends)
     rows = sequences(lengths, lengths).to(q.device)
     scale = q.shape[-1] ** -0.5 if scale is None else scale

@@ -203,9 +203,10 @@ def _block(name: str, weight: Quantised) -> tuple[int, int]:
 def build(folder: Path, config: Mapping[str, Any], *, quantised: bool, dtype: torch.dtype | None) -> nn.Module:
     """The model of the folder. Arguments and errors: `xinqiao.ops.load.load`."""
     name = str(config["architectures"][0])
-    kind = getattr(transformers, name, None)
-    if kind is None:
-        raise InputError(f"{folder}: transformers {transformers.__version__} has no {name}")
+    kind: Any = getattr(transformers, name, None)
+    is_model = isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)
+    if not is_model:
+        raise InputError(f"{folder}: transformers {transformers.__version__} has no model {name}")
     described = kind.config_class.from_pretrained(folder)
     if quantised:
         described.quantization_config = {"quant_method": METHOD, "stored": described.quantization_config}
@@ -213,6 +214,7 @@ def build(folder: Path, config: Mapping[str, Any], *, quantised: bool, dtype: to
         model, said = kind.from_pretrained(
             folder, config=described, dtype=dtype or "auto", experts_implementation="xinqiao",
             ignore_mismatched_sizes=True, output_loading_info=True, local_files_only=True,
+            use_safetensors=True,  # never a pickle
         )  # fmt: skip
     except OSError as error:
         raise InputError(f"{folder}: {' '.join(str(error).split())}") from error

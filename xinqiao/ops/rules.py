@@ -57,6 +57,9 @@ class Choosing:
         return max(0, (tokens - self.length) // self.stride + 1)
 
 
+PAPER = Choosing()
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """Keys up to the query's own token: the last `window` of them (0: all), in chosen blocks of `block` tokens."""

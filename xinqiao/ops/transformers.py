@@ -18,9 +18,10 @@ from transformers.masking_utils import sdpa_mask
 
 from xinqiao.errors import InputError
 from xinqiao.ops import moe
+from xinqiao.ops.compress import Compression
 from xinqiao.ops.dsa import dsa_attention
 from xinqiao.ops.nsa import Branch, nsa_attention
-from xinqiao.ops.rules import Choosing
+from xinqiao.ops.rules import PAPER, Choosing
 
 SILU = type(ACT2FN["silu"])
 
@@ -127,7 +128,7 @@ def nsa(
     gates: Tensor | None = None,
     compressed: Branch | None = None,
     selected: Branch | None = None,
-    rule: Choosing = Choosing(),  # noqa: B008
+    rule: Choosing = PAPER,
     tokens: int = 512,
     scaling: float | None = None,
     dropout: float = 0.0,
@@ -149,18 +150,11 @@ def nsa(
     if attention_mask is not None and not bool(attention_mask.diagonal(0, -2, -1).all()):
         raise InputError("xinqiao_nsa: attention_mask hides tokens, expected sequences without padding")
     window = Branch(key.transpose(1, 2), value.transpose(1, 2))
-    means = compressed or Branch(*(_means(x, rule) for x in window))
+    means = compressed or Branch(*(Compression(x.shape[-1], rule, kind="mean")(x) for x in window))
     out = nsa_attention(
         query.transpose(1, 2), means, selected or window, window, gates, rule=rule, tokens=tokens, scale=scaling
     )
     return out, None
-
-
-def _means(x: Tensor, rule: Choosing) -> Tensor:
-    """[batch, length, heads, d] → a row for each compressed key."""
-    if x.shape[1] < rule.length:
-        return x[:, :0]
-    return x.unfold(1, rule.length, rule.stride).mean(-1)
 
 
 def _no_dropout(name: str, dropout: float) -> None:

@@ -3,12 +3,14 @@
 import pytest
 import torch
 
+from xinqiao.chips.support import support
 from xinqiao.ops import moe
 from xinqiao.ops.cache import NsaCache
 from xinqiao.ops.compress import Compression
 from xinqiao.ops.dsa import dsa_attention, dsa_index
 from xinqiao.ops.linear import linear_int8
-from xinqiao.ops.nsa import Branch, nsa_attention
+from xinqiao.ops.nsa import Branch, nsa_attention, sequences
+from xinqiao.ops.reference import nsa as reference
 from xinqiao.ops.rules import Choosing
 
 pytestmark = pytest.mark.filterwarnings("ignore:.* does not take")  # sizes that vendors' kernels have not
@@ -72,6 +74,19 @@ def test_without_gradients_the_branches_are_one_operator(device, counted):
     found = nsa(*(t.to(device) for t in arguments))
     assert torch.equal(found.cpu(), meant)
     assert {n for n in counted() if n.startswith("xinqiao::")} == {"xinqiao::nsa_forward"}
+
+
+def test_the_reference_runs_on_the_device_itself(device, session):
+    """Operator by operator, choices included; they need fp64, which not every chip has."""
+    if support(session.chip, "aten::mul.Tensor", "float64").state == "refused":
+        pytest.skip("this chip refuses fp64")
+    rule = Choosing(8, 4, 16, 4)
+    q, k, v = torch.randn(70, 4, 16), torch.randn(rule.keys(70), 2, 16), torch.randn(rule.keys(70), 2, 16)
+    rows = sequences([70], [len(k)])
+    meant = reference.compressed(q, k, v, rows, rule, 0.25)
+    found = reference.compressed(*(t.to(device) for t in (q, k, v)), rows, rule, 0.25)
+    for a, b in zip(meant, found, strict=True):
+        assert torch.equal(a, b.cpu())
 
 
 def decoded(where):

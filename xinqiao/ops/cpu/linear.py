@@ -166,7 +166,7 @@ def values(held: Fp8Weights, part: Part, wide: torch.dtype) -> Tensor:
 def _many(rows: Tensor, held: Fp8Weights, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
     wide = _wide(dtype, held)
     found = rows.new_empty(len(rows), held.n, dtype=dtype)
-    height = max(128, VALUES // held.k // 128 * 128)
+    height = max(128, VALUES // max(1, held.k) // 128 * 128)
     for first in range(0, held.n, height):
         part = Part(first, min(height, held.n - first), 0, held.k)
         found[:, first : first + part.rows] = linear(rows.to(wide), values(held, part, wide))

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from xinqiao.native.kernels import kernels
-from xinqiao.ops.reference.moe import Block, check_chosen, spans
+from xinqiao.ops.reference.moe import Block, check_chosen, experts_backward, grouped_linear_backward, spans
+
+__all__ = ["DTYPES", "choose", "experts", "experts_backward", "grouped_linear", "grouped_linear_backward"]
 
 DTYPES = frozenset((torch.float32, torch.bfloat16))
 _KINDS = {torch.float32: 0, torch.bfloat16: 1, torch.float8_e4m3fn: 2, torch.int8: 3}

@@ -47,36 +47,14 @@ class _Tensors:
 
     def __init__(self, q: Tensor, k: Tensor, v: Tensor, sequences: Tensor, scale: float, table: Tensor | None) -> None:
         self.q = _fp32(q)
-        self.k, self.v = (k, v) if table is not None else (_fp32(k), _fp32(v))
-        self.sequences, self.table = sequences.contiguous(), table
-        row, page = (0, 0) if table is None else (table.stride(0), k.shape[1])
-        self.call = _Call(
-            self.q.data_ptr(),
-            _Cache(
-                *(self.k.data_ptr(), self.v.data_ptr(), int(self.k.dtype == torch.bfloat16)),
-                *(
-                    k.shape[-2],
-                    self.k.shape[-1],
-                    self.v.shape[-1],
-                    None if table is None else table.data_ptr(),
-                    row,
-                    page,
-                ),
-            ),
-            *(
-                self.sequences.data_ptr(),
-                len(sequences),
-                q.shape[1],
-                scale,
-                0,
-                None,
-                0,
-                0,
-                None,
-                0,
-                torch.get_num_threads(),
-            ),
-        )
+        self.k, self.v = (k, v) if table is not None and _as_they_are(k, v) else (_fp32(k), _fp32(v))
+        self.sequences, self.table = sequences.contiguous(), None if table is None else table.contiguous()
+        row, page = (0, 0) if self.table is None else (self.table.stride(0), k.shape[1])
+        cache = _Cache(*_addresses(self.k, self.v), self.k.dtype == torch.bfloat16, k.shape[-2])
+        cache.k_size, cache.v_size = self.k.shape[-1], self.v.shape[-1]
+        cache.table, cache.table_row, cache.page = None if self.table is None else self.table.data_ptr(), row, page
+        self.call = _Call(self.q.data_ptr(), cache, self.sequences.data_ptr(), len(sequences), q.shape[1], scale)
+        self.call.threads = torch.get_num_threads()
 
     def seeing(self, keys: Keys, choice: Tensor | None) -> None:
         self.call.window, self.call.block = keys.window, keys.block
@@ -86,6 +64,13 @@ class _Tensors:
 
     def results(self) -> tuple[Tensor, Tensor]:
         return self.q.new_empty(*self.q.shape[:2], self.v.shape[-1]), self.q.new_empty(self.q.shape[:2])
+
+
+def _as_they_are(k: Tensor, v: Tensor) -> bool:
+    """Whether the kernels read these pages in place; of other dtypes and sizes they read a copy of the whole cache."""
+    kinds = {k.dtype, v.dtype}
+    sizes = k.shape[-1] % LANES or v.shape[-1] % LANES
+    return not sizes and kinds in ({torch.float32}, {torch.bfloat16}) and k.is_contiguous() and v.is_contiguous()
 
 
 def _padded(size: int) -> int:
@@ -119,8 +104,8 @@ def attend(
 ) -> tuple[Tensor, Tensor]:
     """out [rows, heads, d_v] in q's dtype and the logarithm of each softmax's denominator, fp32 [rows, heads].
 
-    table  int32 [sequences, pages]: k and v are then pages [pages, tokens of a page, kv_heads, d], fp32 or bf16; a page
-           is a multiple of 64 tokens and d one of 16
+    table  int32 [sequences, pages]: k and v are then pages [pages, tokens of a page, kv_heads, d], a page a multiple of
+           64 tokens
     at     a level of `xinqiao.native.processor` other than the best
     """
     tensors = _Tensors(q, k, v, sequences, scale, table)

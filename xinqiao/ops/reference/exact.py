@@ -2,7 +2,7 @@
 
 A choice is made by comparing scores, and scores that are computed in another order differ in the last bit. So the order
 is stated here, in IEEE single precision, and every back end keeps to it: the choices are the same, bit for bit. The
-kernels' version is `xinqiao/native/vector.h`.
+kernels' version is `xinqiao/native/vector.h`. Here fused operations are made of fp64's, which the device must have.
 """
 
 import torch
@@ -34,7 +34,8 @@ def fma(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
     """fp32 [..., m, d] and [..., n, d] → [..., m, n]: products added from the first of d to the last, each by `fma`."""
-    found = torch.zeros(*torch.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-2])
+    batch = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    found = torch.zeros(*batch, a.shape[-2], b.shape[-2], device=a.device)
     for i in range(a.shape[-1]):
         found = fma(a[..., :, None, i], b[..., None, :, i], found)
     return found

@@ -36,7 +36,7 @@ def attend(
     lse = q.new_full(q.shape[:2], -torch.inf, dtype=work)
     for q0, rows, k0, count, start in sequences.tolist():
         a, b = slice(q0, q0 + rows), slice(k0, k0 + count)
-        mask = _mask(keys, None if choice is None else choice[a], (rows, count, start), q.shape[1])
+        mask = _mask(keys, None if choice is None else choice[a], (rows, count, start), q)
         query, key, value = q[a].transpose(0, 1).to(work), _spread(k[b], q).to(work), _spread(v[b], q).to(work)
         logits = torch.where(mask, query @ key.mT * scale, -torch.inf)
         found = logits.logsumexp(-1)
@@ -62,7 +62,7 @@ def _unpaged(caches: tuple[Tensor, Tensor], table: Tensor, sequences: Tensor) ->
     rows, first = [], 0
     moved = sequences.clone()
     for i, (_, _, _, count, _) in enumerate(sequences.tolist()):
-        token = torch.arange(count)
+        token = torch.arange(count, device=table.device)
         page = caches[0].shape[1]
         rows.append(table[i, token // page].long() * page + token % page)
         moved[i, 2], first = first, first + count
@@ -111,7 +111,7 @@ def attend_backward(
     dq, dk, dv = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
     for q0, rows, k0, count, start in sequences.tolist():
         a, b = slice(q0, q0 + rows), slice(k0, k0 + count)
-        mask = _mask(keys, None if choice is None else choice[a], (rows, count, start), q.shape[1])
+        mask = _mask(keys, None if choice is None else choice[a], (rows, count, start), q)
         query, key, value, up = q[a].transpose(0, 1), _spread(k[b], q), _spread(v[b], q), gradient[a].transpose(0, 1)
         shares = torch.where(mask, (query @ key.mT * scale - lse[a].T[..., None]).exp(), 0.0)
         inner = (up * out[a].transpose(0, 1)).sum(-1, keepdim=True)
@@ -133,15 +133,15 @@ def _gather(per_head: Tensor, kv: Tensor) -> Tensor:
     return per_head.view(groups, len(per_head) // groups, *per_head.shape[1:]).sum(1).transpose(0, 1)
 
 
-def _mask(keys: Keys | Choosing, choice: Tensor | None, sizes: tuple[int, int, int], heads: int) -> Tensor:
+def _mask(keys: Keys | Choosing, choice: Tensor | None, sizes: tuple[int, int, int], q: Tensor) -> Tensor:
     """Which keys a query sees, bool [heads or 1, rows, keys].
 
     Choosing: the compressed keys whose last token is not after it. Keys: tokens not after it, of the last `window`, in
     the blocks of `choice` int32 [rows, kv_heads, blocks].
     """
     rows, count, start = sizes
-    at = torch.arange(start, start + rows)[:, None]
-    key = torch.arange(count)
+    at = torch.arange(start, start + rows, device=q.device)[:, None]
+    key = torch.arange(count, device=q.device)
     if isinstance(keys, Choosing):
         return (key * keys.stride + keys.length - 1 <= at)[None]
     mask = key <= at
@@ -149,10 +149,10 @@ def _mask(keys: Keys | Choosing, choice: Tensor | None, sizes: tuple[int, int, i
         mask = mask & (key > at - keys.window)
     if choice is None:
         return mask[None]
-    taken = torch.zeros(rows, choice.shape[1], -(-count // keys.block) + 1, dtype=torch.bool)
+    taken = torch.zeros(rows, choice.shape[1], -(-count // keys.block) + 1, dtype=torch.bool, device=q.device)
     taken.scatter_(2, torch.where(choice < 0, taken.shape[2] - 1, choice).long(), True)
     wide = taken[..., :-1].repeat_interleave(keys.block, 2)[..., :count]
-    return (mask[:, None] & wide).repeat_interleave(heads // choice.shape[1], 1).transpose(0, 1)
+    return (mask[:, None] & wide).repeat_interleave(q.shape[1] // choice.shape[1], 1).transpose(0, 1)
 
 
 def choose(q: Tensor, k: Tensor, sequences: Tensor, rule: Choosing, scale: float) -> Tensor:
@@ -161,7 +161,7 @@ def choose(q: Tensor, k: Tensor, sequences: Tensor, rule: Choosing, scale: float
     Exact: see `reference/exact.py`. Of equal scores the lower block wins; a query with a NaN among its shares chooses
     as if all its scores were 0.
     """
-    choice = torch.full((q.shape[0], k.shape[1], rule.blocks), -1, dtype=torch.int32)
+    choice = torch.full((q.shape[0], k.shape[1], rule.blocks), -1, dtype=torch.int32, device=q.device)
     for q0, rows, k0, count, start in sequences.tolist():
         shares = _shares(q[q0 : q0 + rows], k[k0 : k0 + count], start, rule, scale)
         choice[q0 : q0 + rows] = _highest(_importance(shares, start, rule), start, rule).transpose(0, 1)
@@ -171,7 +171,7 @@ def choose(q: Tensor, k: Tensor, sequences: Tensor, rule: Choosing, scale: float
 def _shares(q: Tensor, k: Tensor, start: int, rule: Choosing, scale: float) -> Tensor:
     """Softmax over the compressed keys, summed over the heads of a group (eq. 10): fp32 [kv_heads, rows, keys]."""
     groups, each = k.shape[1], q.shape[1] // k.shape[1]
-    seen = _mask(rule, None, (q.shape[0], k.shape[0], start), 1)
+    seen = _mask(rule, None, (q.shape[0], k.shape[0], start), q)
     query = q.float().unflatten(1, (groups, each)).permute(1, 2, 0, 3)
     logits = exact.dot(query, k.float().transpose(0, 1)[:, None]) * torch.tensor(scale)
     high = torch.where(seen, logits, -torch.inf).amax(-1, keepdim=True) if k.shape[0] else logits.sum(-1, keepdim=True)
@@ -186,8 +186,8 @@ def _shares(q: Tensor, k: Tensor, start: int, rule: Choosing, scale: float) -> T
 def _importance(shares: Tensor, start: int, rule: Choosing) -> Tensor:
     """The score of each block (eq. 9): fp32 [kv_heads, rows, blocks]."""
     groups, rows, keys = shares.shape
-    blocks = torch.arange(-(-(start + rows) // rule.block))
-    scores = torch.zeros(groups, rows, len(blocks))
+    blocks = torch.arange(-(-(start + rows) // rule.block), device=shares.device)
+    scores = torch.zeros(groups, rows, len(blocks), device=shares.device)
     for offset, weight in offsets(rule):
         at = blocks * (rule.block // rule.stride) + offset
         inside = (at >= 0) & (at < keys)
@@ -200,12 +200,12 @@ def _importance(shares: Tensor, start: int, rule: Choosing) -> Tensor:
 def _highest(scores: Tensor, start: int, rule: Choosing) -> Tensor:
     """The forced blocks and those with the highest scores: int32 [kv_heads, rows, rule.blocks]."""
     groups, rows, blocks = scores.shape
-    own = (torch.arange(start, start + rows) // rule.block)[:, None]
-    block = torch.arange(blocks)
+    own = (torch.arange(start, start + rows, device=scores.device) // rule.block)[:, None]
+    block = torch.arange(blocks, device=scores.device)
     forced = (block < rule.initial) | (block > own - rule.local)
     ranked = torch.where(forced, torch.inf, scores).masked_fill(block > own, -1.0)
     order = ranked.sort(dim=-1, descending=True, stable=True).indices[..., : rule.blocks]
     taken = order.masked_fill(ranked.gather(-1, order) < 0, blocks).sort(-1).values
-    found = torch.full((groups, rows, rule.blocks), -1, dtype=torch.int32)
+    found = torch.full((groups, rows, rule.blocks), -1, dtype=torch.int32, device=scores.device)
     found[..., : taken.shape[-1]] = torch.where(taken == blocks, -1, taken).int()
     return found

@@ -5,11 +5,12 @@ from torch import Tensor
 from torch.nn.functional import silu
 
 from xinqiao.ops.reference.exact import LANES
-from xinqiao.ops.reference.moe import Block, combine, sort
+from xinqiao.ops.reference.moe import Block, combine, experts_backward, sort
 from xinqiao.ops.triton import moe_kernels
 from xinqiao.ops.triton.launch import Arguments, Constants, Launch, above, ceil
 from xinqiao.ops.triton.linear import Scaled, block_back_launch, block_launch, int8_launch, int8_rows_launch
 
+__all__ = ["DTYPES", "choose", "experts", "experts_backward", "grouped_linear", "grouped_linear_backward"]
 DTYPES = frozenset((torch.float32, torch.float16, torch.bfloat16))
 
 
