@@ -197,7 +197,9 @@ def test_the_api_pages_are_attributed():
         ("910c", "nsa_selected", "bfloat16", "native", "composed of PyTorch's operators"),
         ("910c", "dsa_index", "float16", "native", "the vendor has npu_lightning_indexer"),
         ("910c", "dsa_index", "float8_e4m3fn", "refused", "refuses float8_e4m3fn"),
-        ("p800", "linear_int8", "float16", "native", "composed of PyTorch's operators"),
+        ("910c", "nsa_selected", "float64", "unknown", "has some of them in float64"),
+        ("p800", "linear_int8", "float16", "unknown", "nothing says whether Kunlunxin P800 has float16"),
+        ("h200", "linear_int8", "float16", "native", "composed of PyTorch's operators"),
     ],
 )
 def test_operators_of_this_package(chip, operator, dtype, state, reason):

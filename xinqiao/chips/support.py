@@ -105,12 +105,19 @@ def support(chip: Chip, operator: str, dtype: str) -> Answer:
 
 
 def _own(chip: Chip, operator: str, dtype: str) -> Answer:
-    """Native wherever the dtype is: as the vendor's kernel, or composed of PyTorch's operators."""
-    if chip.dtypes.state(dtype) == "refused":
+    """Native as the vendor's kernel, or, where the dtype is native, composed of PyTorch's operators."""
+    state = chip.dtypes.state(dtype)
+    if state == "refused":
         return Answer("refused", f"{chip.title} refuses {dtype}", chip.dtypes.source, "")
     found = kernel(chip, operator)
     if found and dtype in found.dtypes:
         return Answer("native", f"the vendor has {found.name}", found.source, "")
+    if state == "partial":
+        reason = f"composed of PyTorch's operators; {chip.title} has some of them in {dtype}"
+        return Answer("unknown", reason, chip.dtypes.source, "")
+    if state == "unknown":
+        reason = f"composed of PyTorch's operators; nothing says whether {chip.title} has {dtype}"
+        return Answer("unknown", reason, chip.dtypes.source, "")
     return Answer("native", "composed of PyTorch's operators", "xinqiao.ops.reference", "")
 
 
