@@ -1,0 +1,76 @@
+"""Kernels as a cost model sees them: arithmetic, traffic and shape, whatever the chip. A multiply and an add are two."""
+
+from typing import NamedTuple
+
+BITS = {
+    **{"fp64": 64.0, "fp32": 32.0, "tf32": 32.0, "fp16": 16.0, "bf16": 16.0, "fp8": 8.0, "int8": 8.0},
+    **{"mxfp8": 8.25, "mxfp4": 4.25, "fp4": 4.5, "int4": 4.25},  # with the scales of their blocks
+}
+PRODUCT = {"mxfp8": "fp8", "mxfp4": "fp4"}  # the number format whose peak a storage format multiplies at
+
+
+def stored(name: str) -> float:
+    """Bytes that one number takes, scales of its block included where the format has them."""
+    return BITS[name] / 8
+
+
+class Kernel(NamedTuple):
+    """One kernel, or several that are alike.
+
+    kind     'gemm', 'attention', 'elementwise', …: which constants it is priced with
+    format   of the products: a key of a chip's `compute`
+    flops    per kernel; a multiply and an add are two
+    bytes    of device memory read and written, without the KV cache
+    cache    bytes of the KV cache read
+    rows     tokens that meet one weight, which decides how full the matrix units are; 0: it does not matter
+    count    kernels that are alike
+    """
+
+    kind: str
+    format: str = "bf16"
+    flops: float = 0.0
+    bytes: float = 0.0
+    cache: float = 0.0
+    rows: float = 0.0
+    count: float = 1.0
+
+
+def gemm(m: float, n: float, k: float, form: str = "bf16", *, inputs: str = "", groups: float = 1.0) -> Kernel:
+    """[m, k] × [k, n], weights in `form`, activations read in `inputs` ('': as the weights) and written in 16 bits.
+
+    groups: weights of that shape, each with its own m rows, in one kernel (grouped GEMM of experts).
+    """
+    read = m * k * stored(inputs or form) + n * k * stored(form)
+    kind = "gemm" if groups == 1 else "grouped_gemm"
+    return Kernel(kind, PRODUCT.get(form, form), 2 * m * n * k * groups, (read + 2 * m * n) * groups, 0.0, m)
+
+
+def prefill_attention(
+    tokens: float, keys: float, heads: float, d_qk: int, d_v: int, *, kv_heads: float = 0.0, form: str = "bf16"
+) -> Kernel:
+    """`tokens` queries that see `keys` each in the mean; queries, keys, values and results pass through memory once."""
+    kv_heads = kv_heads or heads
+    moved = tokens * (heads * (d_qk + d_v) + kv_heads * (d_qk + d_v)) * 2
+    return Kernel("prefill_attention", form, 2 * tokens * keys * heads * (d_qk + d_v), moved)
+
+
+def decode_attention(
+    queries: float,
+    sequences: float,
+    keys: float,
+    heads: float,
+    d_qk: int,
+    d_v: int,
+    *,
+    cached: float,
+    form: str = "bf16",
+) -> Kernel:
+    """`queries` tokens of `sequences`; each sequence reads `keys` rows of `cached` bytes, once for all its heads."""
+    moved = queries * heads * (d_qk + d_v) * 2
+    flops = 2 * queries * keys * heads * (d_qk + d_v)
+    return Kernel("decode_attention", form, flops, moved, sequences * keys * cached)
+
+
+def elementwise(numbers: float, *, passes: float = 2.0, count: float = 1.0) -> Kernel:
+    """A kernel that reads and writes `numbers` 16-bit numbers, `passes` times in all."""
+    return Kernel("elementwise", "fp32", 0.0, numbers * 2 * passes, count=count)

@@ -1,0 +1,158 @@
+"""The operators of one iteration of a model on one device of a plan, as kernels and messages."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from xinqiao.cost.kernel import Kernel, elementwise, gemm, stored
+from xinqiao.size.attention import attention
+from xinqiao.size.model import Experts, Layer, Model
+from xinqiao.size.plan import Batch, Formats, Plan
+
+
+class Message(NamedTuple):
+    """One collective over `ranks` devices that are `stride` apart.
+
+    kind    'all_reduce', 'all_gather', 'reduce_scatter', 'send', 'dispatch' or 'combine'
+    bytes   of one device's tensor; of one token for dispatch and combine, which have `tokens` that go to `top_k` each
+    """
+
+    kind: str
+    bytes: float
+    ranks: int
+    stride: int = 1
+    tokens: float = 0.0
+    top_k: int = 0
+
+
+class Operator(NamedTuple):
+    """`times` of a kernel or message in one iteration. part: 'attention', 'experts', … of the model."""
+
+    name: str
+    part: str
+    what: Kernel | Message
+    times: float = 1.0
+
+
+class Context(NamedTuple):
+    """What every operator needs to know."""
+
+    model: Model
+    plan: Plan
+    formats: Formats
+    batch: Batch
+    imbalance: float = 1.0  # load of the busiest device's experts over the mean
+    redundant: int = 0  # copies of experts that balance the load
+    fused_quantise: bool = True
+    grouped_queries: bool = True  # decode reads a KV head once for all its query heads
+
+    @property
+    def tokens(self) -> float:
+        """Of a replica that one device of a context-parallel group computes."""
+        return self.batch.tokens / self.plan.cp
+
+    def linear(self, n: float, k: float, *, rows: float = 0.0) -> list[Kernel]:
+        """A linear layer; with the kernel that quantises its input where the software has one of its own."""
+        rows = rows or self.tokens
+        made = [gemm(rows, n, k, self.formats.weights, inputs=self.formats.activations)]
+        if not self.fused_quantise and self.quantised:
+            made.insert(0, elementwise(rows * k, passes=1.5))
+        return made
+
+    @property
+    def quantised(self) -> bool:
+        return stored(self.formats.activations or self.formats.weights) < 2
+
+    def plain(self, n: float, k: float, *, rows: float = 0.0) -> Kernel:
+        return gemm(rows or self.tokens, n, k, self.formats.plain)
+
+
+def operators(context: Context) -> Iterator[Operator]:
+    """Of one iteration: embedding, this plan's share of every layer, head and sampling."""
+    model, plan, batch = context.model, context.plan, context.batch
+    yield Operator("embedding", "embedding", elementwise(context.tokens * model.hidden))
+    for layer in model.layers:
+        for made in layer_operators(context, layer):
+            yield made._replace(times=made.times * layer.count)
+    if plan.pp > 1:
+        yield Operator("send", "links", Message("send", context.tokens * model.hidden * 2 / plan.tp, 2, plan.tp), plan.pp - 1)
+    yield Operator("norm", "head", elementwise(batch.results * model.hidden, passes=2))
+    yield Operator("head", "head", context.plain(model.vocab / plan.tp, model.hidden, rows=batch.results))
+    if plan.tp > 1:
+        yield Operator("logits", "links", Message("all_gather", batch.results * model.vocab * 2 / plan.tp, plan.tp))
+    yield Operator("sampling", "head", elementwise(batch.results * model.vocab, passes=4, count=3))
+
+
+def layer_operators(context: Context, layer: Layer) -> Iterator[Operator]:
+    """Of one layer."""
+    hidden, tokens = context.model.hidden, context.tokens
+    yield Operator("norm", "norms", elementwise(tokens * hidden, passes=4, count=2))
+    yield from (Operator(name, part, kernel) for name, part, kernel in attention(context, layer.attention))
+    yield from _reduced(context, "attention output")
+    if layer.inner:
+        yield from _feed_forward(context, "mlp", layer.inner, gated=layer.gated)
+        yield from _reduced(context, "mlp output")
+    if layer.experts:
+        yield from _experts(context, layer.experts)
+
+
+def _reduced(context: Context, name: str) -> Iterator[Operator]:
+    if context.plan.tp > 1:
+        nbytes = context.tokens * context.model.hidden * 2
+        yield Operator(f"{name} all-reduce", "links", Message("all_reduce", nbytes, context.plan.tp))
+
+
+def _feed_forward(context: Context, part: str, inner: int, *, gated: bool = True) -> Iterator[Operator]:
+    hidden, width = context.model.hidden, inner / context.plan.tp
+    first = 2 * width if gated else width
+    yield from _each(f"{part} gate and up" if gated else f"{part} up", part, context.linear(first, hidden))
+    yield Operator(f"{part} activation", part, elementwise(context.tokens * width, passes=3 if gated else 2))
+    yield from _each(f"{part} down", part, context.linear(hidden, width))
+
+
+def _each(name: str, part: str, kernels: list[Kernel]) -> Iterator[Operator]:
+    for kernel in kernels:
+        yield Operator(name if kernel.kind == "gemm" else f"{name}: quantise", part, kernel)
+
+
+def _experts(context: Context, experts: Experts) -> Iterator[Operator]:
+    """Router, shared experts, and routed ones: split by `ep`, or by `tp` where ep is 1."""
+    plan, model, tokens = context.plan, context.model, context.tokens
+    yield Operator("router", "router", gemm(tokens, experts.count, model.hidden, context.formats.plain))
+    yield Operator("router choice", "router", elementwise(tokens * experts.count, passes=4, count=2))
+    if experts.shared_inner:
+        yield from _feed_forward(context, "shared", experts.shared_inner)
+    spread = plan.ep > plan.tp  # beyond the devices that hold the same tokens: they travel
+    own = tokens / plan.tp if spread else tokens
+    if spread:
+        code = stored("fp8") if context.quantised else 2.0
+        stride = 1
+        yield Operator("dispatch", "links", Message("dispatch", model.hidden * code, plan.ep, stride, own, experts.top_k))
+    yield from _routed(context, experts, own)
+    if spread:
+        yield Operator("combine", "links", Message("combine", model.hidden * 2.0, plan.ep, 1, own, experts.top_k))
+    if plan.tp > 1:
+        nbytes = tokens * model.hidden * 2
+        kind = "all_gather" if spread else "all_reduce"
+        yield Operator("experts output", "links", Message(kind, nbytes / (plan.tp if spread else 1), plan.tp))
+
+
+def _routed(context: Context, experts: Experts, own: float) -> Iterator[Operator]:
+    """Two grouped products over the experts that one device holds and that are met by a token."""
+    plan, hidden = context.plan, context.model.hidden
+    form = context.formats.experts or context.formats.weights
+    inner = experts.inner if plan.ep > 1 else experts.inner / plan.tp
+    local = (experts.count + context.redundant) / plan.ep
+    met_by = own * max(plan.ep / plan.tp, 1) if plan.ep > plan.tp else context.tokens
+    if plan.ep > plan.tp:
+        met_by = own * plan.ep
+    pairs = met_by * experts.top_k / plan.ep * context.imbalance
+    hit = max(local * (1 - (1 - experts.top_k / experts.count) ** met_by), min(local, 1.0))
+    rows = pairs / hit
+    inputs = context.formats.activations
+    yield Operator("experts permute", "experts", elementwise(pairs * hidden, passes=2))
+    if not context.fused_quantise and context.quantised:
+        yield Operator("experts: quantise", "experts", elementwise(pairs * hidden, passes=1.5))
+    yield Operator("experts gate and up", "experts", gemm(rows, 2 * inner, hidden, form, inputs=inputs, groups=hit))
+    yield Operator("experts activation", "experts", elementwise(pairs * inner, passes=3))
+    yield Operator("experts down", "experts", gemm(rows, hidden, inner, form, inputs=inputs, groups=hit))
+    yield Operator("experts sum", "experts", elementwise(pairs * hidden, passes=1.2))
