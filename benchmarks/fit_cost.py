@@ -38,6 +38,7 @@ PRIOR = {
     "link": (0.70, 0.20),
     "latency": (4e-6, 0.5),
     "imbalance": (1.2, 0.12),
+    "training": (1.3, 0.2),
 }
 NAMES = tuple(PRIOR)
 VENDOR, CHIP = 0.10, 0.08  # spreads of what a vendor or a chip adds
