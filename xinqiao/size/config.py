@@ -60,9 +60,8 @@ def _architecture(keys: Keys) -> str:
     if not kind:
         raise keys.wrong("model_type", f"missing: it says which architecture this is; {TRACED}")
     if kind not in FAMILIES:
-        raise keys.wrong(
-            "model_type", f"the architecture '{kind[:40]}' is not known{nearest(kind, FAMILIES)}; {TRACED}"
-        )
+        near = nearest(kind, FAMILIES)
+        raise keys.wrong("model_type", f"the architecture '{kind[:40]}' is not known{near}; {TRACED}")
     return kind
 
 

@@ -100,9 +100,7 @@ class Keys:
         """Refuse a key that is there with another value: it changes the architecture in a way not known here."""
         value = self.found.get(key)
         if value is not None and value not in allowed:
-            raise self.wrong(
-                key, f"{_short(value)} is not known for this architecture; known: {json.dumps(allowed[0])}"
-            )
+            raise self.wrong(key, f"{_short(value)} is not known for this architecture; known: {_short(allowed[0])}")
 
 
 def load(path: Path) -> Keys:

@@ -64,9 +64,15 @@ def hunyuan(keys: Keys) -> Plan:
     return Plan(dense(keys, same(keys, replace(biased(keys, grouped(keys)), qk_norm="head"))))
 
 
+def _multi_head(keys: Keys) -> Attention:
+    """As many key heads as query heads, and biases."""
+    attention = grouped(keys)
+    return replace(attention, kv_heads=attention.heads, qkv_bias=True, out_bias=True)
+
+
 def gpt2(keys: Keys) -> Plan:
     keys.must("add_cross_attention", False)
-    attention = replace(grouped(keys), qkv_bias=True, out_bias=True)
+    attention = _multi_head(keys)
     inner = keys.count("n_inner", default=4 * keys.count("n_embd"))
     layer = Layer(count=layer_count(keys), attention=attention, inner=inner, gated=False, bias=True)
     return Plan([layer], tied=True, positions=keys.count("n_positions"), norm_bias=True)
@@ -77,7 +83,7 @@ def opt(keys: Keys) -> Plan:
     keys.must("do_layer_norm_before", True)
     keys.must("enable_bias", True)
     keys.must("layer_norm_elementwise_affine", True)
-    attention = replace(grouped(keys), qkv_bias=True, out_bias=True)
+    attention = _multi_head(keys)
     layer = Layer(count=layer_count(keys), attention=attention, inner=keys.count("ffn_dim"), gated=False, bias=True)
     # The first two rows of its table stand for padding.
     return Plan([layer], tied=True, positions=keys.count("max_position_embeddings") + 2, norm_bias=True)
@@ -86,11 +92,10 @@ def opt(keys: Keys) -> Plan:
 def falcon(keys: Keys) -> Plan:
     keys.must("bias", False)
     attention = grouped(keys)
-    new, parallel = (keys.flag("new_decoder_architecture", default=False), keys.flag("parallel_attn", default=True))
-    if new:
-        attention = replace(attention, kv_heads=keys.count("num_kv_heads"))
-    elif keys.flag("multi_query", default=True):
-        attention = replace(attention, kv_heads=1)
+    new, parallel = keys.flag("new_decoder_architecture", default=False), keys.flag("parallel_attn", default=True)
+    one_key_head = keys.flag("multi_query", default=True)
+    kv_heads = keys.count("num_kv_heads") if new else 1 if one_key_head else attention.heads
+    attention = replace(attention, kv_heads=kv_heads)
     norms = keys.count("num_ln_in_parallel_attn", default=2, most=2) if new else 1 if parallel else 2
     inner = keys.count("ffn_hidden_size", default=4 * keys.count("hidden_size"))
     layer = Layer(count=layer_count(keys), attention=attention, inner=inner, gated=False, norms=norms)

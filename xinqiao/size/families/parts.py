@@ -52,7 +52,7 @@ def biased(keys: Keys, attention: Attention, *, out: bool = True, default: bool 
 def windowed(
     keys: Keys, attention: Attention, slides: Callable[[int], bool], *, default: int | None = 0
 ) -> list[Attention]:
-    """Attention of each layer. slides: whether layer i slides where there are no layer_types; default: of the window."""
+    """Attention of each layer. slides: whether layer i does, where layer_types is missing; default: of the window."""
     layers = layer_count(keys)
     kinds = keys.per_layer("layer_types", layers, (FULL, SLIDING))
     sliding = [kind == SLIDING for kind in kinds] or [slides(i) for i in range(layers)]
