@@ -6,7 +6,6 @@ import textwrap
 import pytest
 
 from tests.convert.test_loads import python
-from xinqiao.errors import InputError
 from xinqiao.size.config import read
 from xinqiao.size.families import FAMILIES
 
@@ -107,7 +106,8 @@ SAME = [  # model_type, what its configuration says beside BASE
     ("glm_moe_dsa", ROUTED | LATENT | INDEXED | {"indexer_types": ["full", "shared", "full"]}),
     ("deepseek_v4", ROUTED | INDEXED | V4 | {"n_shared_experts": 1}),
 ]
-NOT_IN_TRANSFORMERS = {"PanguProMoE", "pangu_ultra_moe", "kimi_k2", "qwen3_vl_text", "qwen3_vl_moe_text"}
+NOT_IN_TRANSFORMERS = {"PanguEmbedded", "PanguProMoE", "pangu_ultra_moe", "kimi_k2"}
+SAME_READER = {"qwen3_vl_text": "qwen3", "qwen3_vl_moe_text": "qwen3_moe"}
 
 # Fractions are weights; a table of whole numbers that looks experts up by token is not multiplied with.
 ORACLE = textwrap.dedent("""
@@ -182,4 +182,5 @@ def test_every_part_has_as_many_parameters_as_in_transformers(built, row, tmp_pa
 
 
 def test_every_architecture_is_compared():
-    assert {kind for kind, _ in SAME} | NOT_IN_TRANSFORMERS == set(FAMILIES)
+    assert {kind for kind, _ in SAME} | NOT_IN_TRANSFORMERS | set(SAME_READER) == set(FAMILIES)
+    assert all(FAMILIES[kind] is FAMILIES[compared] for kind, compared in SAME_READER.items())

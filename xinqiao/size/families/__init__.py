@@ -19,6 +19,7 @@ FAMILIES: dict[str, Callable[[Keys], Plan]] = {
     "olmo2": dense.olmo2,
     "ernie4_5": dense.ernie,
     "hunyuan_v1_dense": dense.hunyuan,
+    "PanguEmbedded": dense.pangu,
     "gpt2": dense.gpt2,
     "opt": dense.opt,
     "falcon": dense.falcon,

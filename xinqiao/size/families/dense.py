@@ -100,3 +100,9 @@ def falcon(keys: Keys) -> Plan:
     inner = keys.count("ffn_hidden_size", default=4 * keys.count("hidden_size"))
     layer = Layer(count=layer_count(keys), attention=attention, inner=inner, gated=False, norms=norms)
     return Plan([layer], tied=True, norm_bias=True)
+
+
+def pangu(keys: Keys) -> Plan:
+    """`bias`, or `attention_bias` in later configurations, is of attention alone."""
+    bias = keys.flag(keys.first("bias", "attention_bias"), default=False)
+    return Plan(dense(keys, same(keys, replace(grouped(keys), qkv_bias=bias, out_bias=bias))))

@@ -32,7 +32,7 @@ def grouped(keys: Keys) -> Attention:
     kv_heads = keys.count("num_key_value_heads", default=heads)
     if heads % kv_heads:
         raise keys.wrong("num_key_value_heads", f"{kv_heads} does not divide {heads} query heads")
-    dim = keys.count("head_dim", default=0) or _even_share(keys, heads)
+    dim = keys.count("head_dim", "attention_head_dim", default=0) or _even_share(keys, heads)
     return Attention(heads=heads, kv_heads=kv_heads, head_dim=dim, value_dim=dim)
 
 
