@@ -1,7 +1,7 @@
 from typing import NamedTuple
 from xinqiao.size.model import Model
 from xinqiao.size.plan import Plan, Formats
-from xinqiao.size.attention import cached_bytes
+from xinqiao.size.attention import cache_bytes
 from xinqiao.cost.kernel import stored
 class Inference(NamedTuple):
     sequences: float
@@ -26,5 +26,5 @@ def memory(model, plan, formats, use):
     kv=0.0
     for l in model.layers:
         a=l.attention
-        kv+=l.count/plan.pp*cached_bytes(a,formats.cache)/(1 if a.kv_rank else min(plan.tp,a.kv_heads))/plan.cp*min(use.context, a.window or use.context)
+        kv+=l.count/plan.pp*cache_bytes(a,formats.cache,use.context,plan.tp)/plan.cp
     return Memory(w, kv*use.sequences, use.tokens*model.hidden*2*8+use.sequences*model.vocab/plan.tp*4, 1e9)

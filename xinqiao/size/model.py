@@ -44,6 +44,8 @@ class Experts(Struct, frozen=True, kw_only=True):
     count: int
     top_k: int
     inner: int  # inner width of one routed expert
+    groups: int = 1  # that experts are in; a token's experts are in `top_groups` of them
+    top_groups: int = 1
     shared_inner: int = 0  # summed inner width of shared experts
     shared_gate: bool = False  # a gate scales what shared experts answer
     router_bias: bool = False  # one number an expert beside the router's matrix

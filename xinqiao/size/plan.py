@@ -61,6 +61,14 @@ class Batch(NamedTuple):
     def tokens(self) -> float:
         return self.sequences * self.queries + self.prefill
 
+    def seen(self, window: int = 0) -> float:
+        """Tokens that a prompt's mean token attends to: those before it, within the window where there is one."""
+        mean = self.before + (self.length + 1) / 2
+        if not window or self.before + self.length <= window:
+            return mean
+        growing = max(window - self.before, 0.0)  # tokens whose window is not full yet
+        return window - growing * (growing - 1) / 2 / self.length
+
     @property
     def results(self) -> float:
         """Rows that the head turns into logits."""
