@@ -45,11 +45,16 @@ def _divisors(number: int, most: int) -> list[int]:
     return found
 
 
+def _inner(node: nodes.Node) -> int:
+    """Devices that fast links join: tensor parallelism stays inside."""
+    return max((level.size or 1 for level in node.levels if level.port != "scale_out"), default=1)
+
+
 def settings(request: Request, formats: Formats, chips: int) -> Iterator[Setting]:
     """Every plan on so many chips; a plan that does not fit is among them."""
     node = nodes.of(request.chip)
     price = Price(request.chip, request.software)
-    for plan in plans(request, chips * request.per_chip, nodes.inner(node)):
+    for plan in plans(request, chips * request.per_chip, _inner(node)):
         yield Setting(request, Engine(request.model, plan, formats, price, node))
 
 
