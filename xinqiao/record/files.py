@@ -9,8 +9,9 @@ import msgspec
 
 from xinqiao.errors import InputError
 from xinqiao.record.schema import SCHEMA, PortRecord, ProofRecord, RunRecord
+from xinqiao.record.sizes import SizeRecord
 
-Record = RunRecord | PortRecord | ProofRecord
+Record = RunRecord | PortRecord | ProofRecord | SizeRecord
 PROOF = "proof.json"
 KEPT = ("original.json", "original.rank*.json", "port.json", "port.rank*.json", PROOF)  # what `prove --out` leaves
 _NOT_IN_JSON = {"nan", "inf", "-inf"}  # how numbers that JSON lacks are written

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from xinqiao.cost.kernel import Kernel
-from xinqiao.cost.price import Interval
+from xinqiao.cost.price import TORCH, Interval
 from xinqiao.cost.time import Time, together
 from xinqiao.cost.unknown import Unknown
 from xinqiao.size.answer import Answer, Fits, Gain, Row, Trade
@@ -41,7 +41,7 @@ class Builder:
 
     def answer(self) -> Answer:
         setting, request = self.setting, self.setting.request
-        work = request.workload
+        work, device = request.workload, setting.engine.price.device
         sequences = self._known(setting.sequences) or setting.most
         decode = self._known(lambda: setting.decode(sequences))
         prefill = self._known(setting.prefill)
@@ -52,6 +52,7 @@ class Builder:
         return Answer(
             model=request.model.name,
             chip=request.chip.name,
+            title=request.chip.title,
             phase=request.phase,
             chips=round(setting.plan.devices / request.per_chip) or 1,
             devices=setting.plan.devices,
@@ -60,6 +61,8 @@ class Builder:
             software=request.software.title,
             memory=self._fits(sequences),
             batch_per_chip=sequences / setting.chips,
+            roofs={form: peak for form, dtype in TORCH.items() if (peak := device.peak(dtype))},
+            bandwidth=device.bandwidth,
             prefill_tokens_per_second_per_chip=self._rate(prefill),
             decode_tokens_per_second_per_chip=self._rate(decode),
             serving_tokens_per_second_per_chip=self._rate(serve),
