@@ -93,7 +93,7 @@ def roofline(title: str, dots: Sequence[Dot], roofs: Sequence[Roof], bandwidth: 
     x = span([d.intensity for d in dots] + ridges)
     y = span([d.rate for d in dots] + [roof.peak for roof in roofs])
     shapes, ticks = _grid(x, y)
-    slope = 1 - y.at(x.low * bandwidth)  # where the sloping line begins: it sloping line would cross a label there
+    slope = 1 - y.at(x.low * bandwidth)  # where the sloping line begins: it would cross a label there
     labels = [one for one in _scale(y, lambda value: f"{_short(value)}FLOP/s") if abs(one.y - slope) > 0.08]
     above = 0.0  # the roof above this one, from the top
     for roof in sorted(roofs, key=lambda roof: -roof.peak):
