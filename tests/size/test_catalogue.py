@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.size.oracle import built, ours
 from xinqiao.errors import InputError
 from xinqiao.size.catalogue import FOLDER, find, load, names
 
@@ -125,6 +126,24 @@ def test_total_to_the_last_parameter(name):
 def test_total_with_mtp(name):
     model = load(name)
     assert model.parameters() + model.parameters("mtp") == pytest.approx(WITH_MTP[name], rel=1e-3)
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_every_part_has_as_many_parameters_as_in_transformers(tmp_path):
+    """All but two, of architectures that it does not have."""
+    compared, configurations = [], []
+    for name in names():
+        keys = json.loads((FOLDER / f"{name}.json").read_text())
+        keys = keys.get("text_config", keys)
+        kind = {"kimi_k2": "deepseek_v3"}.get(keys["model_type"], keys["model_type"])
+        if "angu" not in kind:
+            dropped = ("source", "model_type", "quantization_config", "expert_dtype")
+            configurations.append((kind, {key: keys[key] for key in keys if key not in dropped}))
+            compared.append(name)
+    assert len(compared) == len(names()) - 2
+    found = dict(zip(compared, built(tmp_path, configurations), strict=True))
+    assert {name: ours(load(name)) for name in compared} == found
 
 
 def test_every_model_has_a_published_total_and_a_source():
