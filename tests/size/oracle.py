@@ -17,7 +17,7 @@ PROGRAM = textwrap.dedent("""
         weights = {n: w.numel() for n, w in model.state_dict().items() if w.is_floating_point()}
         if config.tie_word_embeddings:
             weights.pop("lm_head.weight", None)
-        found.append(weights)
+        found.append((weights, json.loads(config.to_json_string())))
     print(json.dumps(found))
 """)
 WORDS = [  # of a weight's name → part; the first that is there; the rest are norms
@@ -54,10 +54,10 @@ def by_part(weights):
 
 
 def built(folder, configurations):
-    """part → parameters, of each (model_type, its other keys)."""
+    """part → parameters, and config.json as transformers saves it, of each (model_type, its other keys)."""
     file = folder / "configurations.json"
     file.write_text(json.dumps(configurations))
-    return [by_part(weights) for weights in json.loads(python(PROGRAM, file))]
+    return [(by_part(weights), saved) for weights, saved in json.loads(python(PROGRAM, file))]
 
 
 def ours(model):

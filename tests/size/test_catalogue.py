@@ -142,8 +142,8 @@ def test_every_part_has_as_many_parameters_as_in_transformers(tmp_path):
             configurations.append((kind, {key: keys[key] for key in keys if key not in dropped}))
             compared.append(name)
     assert len(compared) == len(names()) - 2
-    found = dict(zip(compared, built(tmp_path, configurations), strict=True))
-    assert {name: ours(load(name)) for name in compared} == found
+    for name, (meant, _) in zip(compared, built(tmp_path, configurations), strict=True):
+        assert ours(load(name)) == meant, name
 
 
 def test_every_model_has_a_published_total_and_a_source():

@@ -1,13 +1,15 @@
 """A config.json becomes the model that transformers builds from it; what is not known is refused in one line."""
 
 import json
+import re
 
 import pytest
 
 from tests.size.oracle import built, ours
 from xinqiao.errors import InputError
-from xinqiao.size.config import read
+from xinqiao.size.config import from_keys, read
 from xinqiao.size.families import FAMILIES
+from xinqiao.size.keys import Keys
 
 BASE = {
     "vocab_size": 96,
@@ -125,8 +127,10 @@ def transformers(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize("row", range(len(SAME)), ids=[f"{i}-{kind}" for i, (kind, _) in enumerate(SAME)])
 def test_every_part_has_as_many_parameters_as_in_transformers(transformers, row, tmp_path):
-    kind, keys = SAME[row]
-    assert ours(read(written(tmp_path / "model", BASE | keys | {"model_type": kind}))) == transformers[row]
+    (kind, keys), (meant, saved) = SAME[row], transformers[row]
+    model = read(written(tmp_path / "model", BASE | keys | {"model_type": kind}))
+    assert ours(model) == meant
+    assert read(written(tmp_path / "model", saved)).layers == model.layers
 
 
 def test_every_architecture_is_compared():
@@ -323,6 +327,34 @@ def test_refused(keys, said, tmp_path):
     with pytest.raises(InputError) as caught:
         read(folder)
     assert str(caught.value) == f"{folder / 'config.json'}: {said}"
+
+
+STRANGE = [None, True, -1, 0, 1.5, 10**30, "x", "", [], [1], [[]], {}, {"x": {}}, [{"a": 1}]]
+
+
+@pytest.mark.parametrize(("kind", "keys"), SAME)
+def test_a_strange_value_of_any_key_is_refused_in_one_line_or_changes_nothing_else(kind, keys):
+    """No value of one key ends in anything but a model or an InputError."""
+    whole = BASE | keys | {"model_type": kind, "layer_types": None, "quantization_config": None, "torch_dtype": None}
+    for key in [*whole, "mlp_only_layers", "indexer_types", "mlp_layer_types", "text_config", "expert_dtype"]:
+        for value in STRANGE:
+            try:
+                model = from_keys(Keys(whole | {key: value}, "config.json"), name="x", source="x")
+            except InputError as error:
+                assert re.fullmatch(r"config\.json: [ -~…]+", str(error))
+            else:
+                assert model.parameters() > 0
+
+
+@pytest.mark.parametrize("value", STRANGE)
+@pytest.mark.parametrize(
+    "key", ["quant_method", "quant_algo", "bits", "config_groups", "modules_to_not_convert", "ignore"]
+)
+def test_a_strange_number_format_is_unknown(key, value):
+    for method in ("fp8", "awq", "compressed-tensors"):
+        settings = {"quant_method": method, "config_groups": GROUPS, key: value}
+        keys = BASE | {"model_type": "llama", "quantization_config": settings}
+        assert from_keys(Keys(keys, "config.json"), name="x", source="x").stored in ("fp8", "int4", "")
 
 
 FILES = [  # what the file holds, what is said

@@ -108,5 +108,6 @@ def _compressed_tensors(settings: Json) -> str:
 
 def _rest(settings: Json, plain: str) -> str:
     """The plain format where attention is not quantised: then routed experts are, and nothing else."""
-    left_out = settings.get("modules_to_not_convert") or settings.get("ignore") or settings.get("exclude_modules") or ()
-    return plain if any(ATTENTION.search(str(module)) for module in left_out) else ""
+    lists = (settings.get(key) for key in ("modules_to_not_convert", "ignore", "exclude_modules"))
+    left_out = [str(module) for modules in lists if isinstance(modules, list) for module in modules]
+    return plain if any(ATTENTION.search(module) for module in left_out) else ""
