@@ -344,8 +344,9 @@ def size(model: str, chips_named: tuple[str, ...], form: str, out: Path | None, 
     answers = sizes(model, chips_named, asked)
     if out:
         import xinqiao.report as reports
+        from xinqiao.record.sizes import sized
 
-        reports.write([show.document(answers)], out, reports.default_language())
+        reports.write([sized(show.document(answers))], out, reports.default_language())
     if form == "json":
         _print_json(show.rows(answers))
     else:

@@ -1,10 +1,10 @@
-"""What `size` answered, as a file: `{"schema": 1, "kind": "size", "answers": [...]}`. SI units unless a name says otherwise.
+"""What `size` answered, as a file: `{"schema": 1, "kind": "size", "answers": [...]}`, or the keys of one answer in the
+place of `answers`. SI units unless a name says otherwise.
 
 An answer has what a page shows; other keys of the file are left aside.
 """
 
-from collections.abc import Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct
@@ -14,7 +14,7 @@ Positive = Annotated[float, Meta(gt=0, le=1e30)]
 Count = Annotated[int, Meta(ge=1)]
 
 
-class Range(NamedTuple):
+class Range(Struct):
     """A prediction and the ends that hold it with a probability of 80 %."""
 
     value: Positive
@@ -22,7 +22,7 @@ class Range(NamedTuple):
     high: Positive
 
 
-class Degrees(NamedTuple):
+class Degrees(Struct):
     """Of parallelism: tensor, pipeline, data, expert, context."""
 
     tp: Count
@@ -32,7 +32,7 @@ class Degrees(NamedTuple):
     cp: Count
 
 
-class Stored(NamedTuple):
+class Stored(Struct):
     """Number formats. '' in activations and experts: as the weights."""
 
     weights: str
@@ -44,7 +44,7 @@ class Stored(NamedTuple):
 
 
 class Fits(Struct, kw_only=True):
-    """Bytes on one device. None: no source states the capacity."""
+    """Bytes on one device. None: no source states the capacity. In the file, parts stand beside the other keys."""
 
     parts: dict[str, Amount]
     total: Amount
@@ -119,6 +119,21 @@ class SizeRecord(Struct, forbid_unknown_fields=True, kw_only=True, tag_field="ki
     schema: int = 1
 
 
-def sized(answers: Sequence[dict[str, Any]]) -> SizeRecord:
-    """The record of answers in their JSON form."""
-    return msgspec.convert({"kind": "size", "answers": list(answers)}, SizeRecord)
+def sized(document: dict[str, Any]) -> SizeRecord:
+    """The record of a file's content."""
+    return msgspec.convert(unfolded(document), SizeRecord)
+
+
+def unfolded(document: dict[str, Any]) -> dict[str, Any]:
+    """A file's content as SizeRecord has it. What is wrong stays wrong, for the check of types to say."""
+    top = {key: document[key] for key in ("schema", "kind", "answers") if key in document}
+    answers = top.get("answers", [{key: value for key, value in document.items() if key not in top}])
+    return top | {"answers": [_unfolded(one) for one in answers] if isinstance(answers, list) else answers}
+
+
+def _unfolded(answer: Any) -> Any:
+    memory = answer.get("memory") if isinstance(answer, dict) else None
+    if not isinstance(memory, dict):
+        return answer
+    whole = {key: memory[key] for key in ("total", "capacity", "fits") if key in memory}
+    return answer | {"memory": whole | {"parts": {key: memory[key] for key in memory if key not in whole}}}

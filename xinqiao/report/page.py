@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from msgspec.structs import asdict
 
 from xinqiao.errors import InputError
 from xinqiao.record.files import Record
@@ -77,6 +78,7 @@ def sizes_page(answers: Sequence[Answer], *, lang: Language) -> str:
         say=partial(say, lang),
         has=lambda key: key in WORDS,
         sizes=sizes,
+        asdict=asdict,
         numbers=numbers,
         charts=charts,
         title=say(lang, "size_title", model=answers[0].model),

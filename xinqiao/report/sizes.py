@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup
+from msgspec.structs import astuple
 
 from xinqiao.record.sizes import Answer, Operator, Range
 from xinqiao.report import charts, numbers, plots
@@ -58,12 +59,12 @@ def rate(answer: Answer) -> Range | None:
 def total(answer: Answer) -> Range | None:
     """Tokens/s of all chips together."""
     one = rate(answer)
-    return one and Range(*(end * answer.chips for end in one))
+    return one and Range(*(end * answer.chips for end in astuple(one)))
 
 
 def interval(found: Range) -> str:
     """'190 (160–226)'."""
-    value, low, high = map(numbers.figure, found)
+    value, low, high = map(numbers.figure, astuple(found))
     return f"{value} ({low}–{high})"
 
 
@@ -117,7 +118,7 @@ def bars(answers: Sequence[Answer], language: Language, *, together: bool) -> li
 
 
 def _bar(answer: Answer, found: Range | None, top: float, language: Language) -> Bar:
-    drawing = plots.whisker(*found, top) if found else plots.hatched()
+    drawing = plots.whisker(found.value, found.low, found.high, top) if found else plots.hatched()
     return Bar(machine(answer), found, "" if found else missing(answer, language), drawing)
 
 
