@@ -126,9 +126,11 @@ def sized(document: dict[str, Any]) -> SizeRecord:
 
 def unfolded(document: dict[str, Any]) -> dict[str, Any]:
     """A file's content as SizeRecord has it. What is wrong stays wrong, for the check of types to say."""
-    top = {key: document[key] for key in ("schema", "kind", "answers") if key in document}
-    answers = top.get("answers", [{key: value for key, value in document.items() if key not in top}])
-    return top | {"answers": [_unfolded(one) for one in answers] if isinstance(answers, list) else answers}
+    if "answers" not in document:
+        top = {key: document[key] for key in ("schema", "kind") if key in document}
+        document = top | {"answers": [{key: value for key, value in document.items() if key not in top}]}
+    answers = document["answers"]
+    return document | {"answers": [_unfolded(one) for one in answers] if isinstance(answers, list) else answers}
 
 
 def _unfolded(answer: Any) -> Any:

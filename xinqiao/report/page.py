@@ -41,55 +41,63 @@ def page(records: Sequence[Record], *, lang: Language) -> str:
     runs, ports, proof = split(records)
     about = subject(runs) if runs else None
     moved = proof.port if proof else ports[-1].summary if ports else None
-    return _environment().get_template("page.html").render(
-        lang="zh-Hans" if lang == "zh" else "en",
-        say=partial(say, lang),
-        sentence=sentence,
-        chip_name=lambda run: chip_name(run, lang),
-        numbers=numbers,
-        charts=charts,
-        bars=sections.bars,
-        memory=lambda run: sections.memory(run, lang),
-        places=sections.places(ports),
-        dependencies=sections.dependencies(ports),
-        proof=proof,
-        counts=sections.counts(proof) if proof else [],
-        steps=steps(proof, runs, ports, lang),
-        site=place,
-        kind_name=lambda kind: kinds.name(kind, lang),
-        advice=lambda kind: kinds.advice(kind, lang),
-        for_a_person=FOR_A_PERSON,
-        comparison=compare(runs),
-        title=say(lang, "title", chip=moved.title) if moved else say(lang, "title_run", chip=runs[-1].title),
-        verdict=verdict(records, lang),
-        runs=runs,
-        ports=ports,
-        about=about,
-        others=[run for run in runs if run is not about],
-        shown=SHOWN,
-        cut=CUT,
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            lang="zh-Hans" if lang == "zh" else "en",
+            say=partial(say, lang),
+            sentence=sentence,
+            chip_name=lambda run: chip_name(run, lang),
+            numbers=numbers,
+            charts=charts,
+            bars=sections.bars,
+            memory=lambda run: sections.memory(run, lang),
+            places=sections.places(ports),
+            dependencies=sections.dependencies(ports),
+            proof=proof,
+            counts=sections.counts(proof) if proof else [],
+            steps=steps(proof, runs, ports, lang),
+            site=place,
+            kind_name=lambda kind: kinds.name(kind, lang),
+            advice=lambda kind: kinds.advice(kind, lang),
+            for_a_person=FOR_A_PERSON,
+            comparison=compare(runs),
+            title=say(lang, "title", chip=moved.title) if moved else say(lang, "title_run", chip=runs[-1].title),
+            verdict=verdict(records, lang),
+            runs=runs,
+            ports=ports,
+            about=about,
+            others=[run for run in runs if run is not about],
+            shown=SHOWN,
+            cut=CUT,
+        )
     )
 
 
 def sizes_page(answers: Sequence[Answer], *, lang: Language) -> str:
     """The whole page of what `size` answered about one model on one chip or several. At least one answer."""
-    return _environment().get_template("size.html").render(
-        lang="zh-Hans" if lang == "zh" else "en",
-        say=partial(say, lang),
-        has=lambda key: key in WORDS,
-        sizes=sizes,
-        asdict=asdict,
-        numbers=numbers,
-        charts=charts,
-        title=say(lang, "size_title", model=answers[0].model),
-        verdict=sizes.verdict(answers, lang),
-        sentence_of=lambda answer: sizes.sentence_of(answer, lang),
-        answers=answers,
-        bars=partial(sizes.bars, answers, lang),
-        stores=sizes.stores(answers),
-        trade=sizes.trade(answers, lang),
-        traded=sizes.traded(answers),
-        roofline=lambda answer: sizes.roofline(answer, lang),
+    return (
+        _environment()
+        .get_template("size.html")
+        .render(
+            lang="zh-Hans" if lang == "zh" else "en",
+            say=partial(say, lang),
+            has=lambda key: key in WORDS,
+            sizes=sizes,
+            asdict=asdict,
+            numbers=numbers,
+            charts=charts,
+            title=say(lang, "size_title", model=answers[0].model),
+            verdict=sizes.verdict(answers, lang),
+            sentence_of=lambda answer: sizes.sentence_of(answer, lang),
+            answers=answers,
+            bars=partial(sizes.bars, answers, lang),
+            stores=sizes.stores(answers),
+            trade=sizes.trade(answers, lang),
+            traded=sizes.traded(answers),
+            roofline=lambda answer: sizes.roofline(answer, lang),
+        )
     )
 
 

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 from markupsafe import Markup
 
+from xinqiao.report import numbers
 from xinqiao.report.charts import STYLES, Point
 
 WIDTH, HEIGHT, BAR = 1000, 320, 16
@@ -63,10 +64,10 @@ class Axis(NamedTuple):
         return [v for v in found if self.low <= v <= self.high]
 
 
-def span(values: Iterable[float]) -> Axis:
-    """A logarithmic axis around positive numbers."""
+def span(values: Iterable[float], room: float = 1.4) -> Axis:
+    """A logarithmic axis around positive numbers, with a factor of `room` at both ends."""
     found = list(values)
-    return Axis(min(found) / 1.4, max(found) * 1.4)
+    return Axis(min(found) / room, max(found) * room)
 
 
 class Dot(NamedTuple):
@@ -91,10 +92,10 @@ def roofline(title: str, dots: Sequence[Dot], roofs: Sequence[Roof], bandwidth: 
     """FLOP/byte against FLOP/s, both logarithmic. At least one dot and one roof."""
     ridges = [roof.peak / bandwidth for roof in roofs]
     x = span([d.intensity for d in dots] + ridges)
-    y = span([d.rate for d in dots] + [roof.peak for roof in roofs])
+    y = span([d.rate for d in dots] + [roof.peak for roof in roofs], 2.0)
     shapes, ticks = _grid(x, y)
     slope = 1 - y.at(x.low * bandwidth)  # where the sloping line begins: it would cross a label there
-    labels = [one for one in _scale(y, lambda value: f"{_short(value)}FLOP/s") if abs(one.y - slope) > 0.08]
+    labels = [one for one in _scale(y, lambda value: numbers.flops(value) + "/s") if abs(one.y - slope) > 0.08]
     above = 0.0  # the roof above this one, from the top
     for roof in sorted(roofs, key=lambda roof: -roof.peak):
         start = max(x.low, y.low / bandwidth)
@@ -144,8 +145,8 @@ class Curve(NamedTuple):
     worst: Sequence[Point]
 
 
-def trade(title: str, curves: Sequence[Curve], unit: str) -> Plot:
-    """Latency (logarithmic) against throughput (from 0), a curve a chip with its band. At least one curve with a point."""
+def trade(title: str, curves: Sequence[Curve]) -> Plot:
+    """Latency (logarithmic) against throughput (from 0), a curve a chip with its band. At least one point."""
     every = [p for curve in curves for p in (*curve.points, *curve.best, *curve.worst)]
     x = span(p[0] for p in every)
     y = Axis(0.0, max(p[1] for p in every) * 1.1, log=False)
@@ -158,7 +159,7 @@ def trade(title: str, curves: Sequence[Curve], unit: str) -> Plot:
         style = f"s{number % STYLES}"
         shapes.append(_line(f"band {style}", placed([*curve.best, *reversed(curve.worst)]), "polygon"))
         shapes.append(_line(f"series {style}", placed(curve.points)))
-    return Plot(title, Markup("").join(shapes), _scale(y, lambda value: f"{_short(value)}{unit}"), ticks)
+    return Plot(title, Markup("").join(shapes), _scale(y, _short), ticks)
 
 
 def whisker(value: float, low: float, high: float, top: float) -> Markup:
@@ -189,7 +190,9 @@ def stacked(pieces: Sequence[float], top: float, limit: float | None) -> Markup:
         )
         left += wide
     if limit is not None:
-        drawn.append(Markup('<path class="limit" d="M{0:.1f},0V{1}"/>').format(min(WIDTH * limit / top, WIDTH - 1), BAR))
+        drawn.append(
+            Markup('<path class="limit" d="M{0:.1f},0V{1}"/>').format(min(WIDTH * limit / top, WIDTH - 1), BAR)
+        )
     return Markup("").join(drawn)
 
 
@@ -199,7 +202,7 @@ def _grid(x: Axis, y: Axis) -> tuple[list[Markup], list[Label]]:
     up = [y.at(value) for value in y.ticks()]
     path = "".join(f"M{WIDTH * a:.1f},0V{HEIGHT}" for a in across)
     path += "".join(f"M0,{HEIGHT * (1 - b):.1f}H{WIDTH}" for b in up)
-    ticks = [Label(a, 1.0, _short(value).strip()) for a, value in zip(across, x.ticks(), strict=True)]
+    ticks = [Label(a, 1.0, _short(value)) for a, value in zip(across, x.ticks(), strict=True)]
     return [Markup('<path class="grid" d="{}"/>').format(path)], ticks
 
 
@@ -223,8 +226,8 @@ def _dot(place: Point, dot: Dot) -> Markup:
 
 
 def _short(value: float) -> str:
-    """'20 ', '1.5 k', '100 G': a number and its prefix."""
+    """'20', '1.5 k', '100 G': a number and its prefix."""
     step = 0
     while value >= 1000 and step < 6:
         value, step = value / 1000, step + 1
-    return f"{value:.3g} {' kMGTPE'[step].strip()}"
+    return f"{value:.3g} {' kMGTPE'[step]}".strip()

@@ -4,8 +4,8 @@ SIZE_WORDS: dict[str, tuple[str, str]] = {
     # the top
     "size_title": ("The size of {model}", "{model} 的规模"),
     "size_prediction": (
-        "This is a prediction, not a measurement. Each figure stands beside the interval that holds the true one with a "
-        "probability of 80 %.",
+        "This is a prediction, not a measurement. Each figure stands beside the interval that holds the true one "
+        "with a probability of 80 %.",
         "这是预测，不是测量。每个数后面的区间以 80 % 的概率包含真实值。",
     ),
     "size_fits": ("{model} fits on {chip}, with {total} on each device", "{model} 放得进 {chip}，每个设备占用 {total}"),
@@ -43,9 +43,10 @@ SIZE_WORDS: dict[str, tuple[str, str]] = {
     ),
     "size_trade": ("Throughput against latency", "吞吐与延迟"),
     "size_trade_note": (
-        "More sequences in flight make more tokens, each of them later. Up: tokens a second from each chip in decoding. "
-        "To the right: milliseconds from one token to the next. The band is the 80 % interval.",
-        "并发的序列越多，产出的词元越多，每个词元也越慢。纵轴：解码时每个芯片每秒的词元数。横轴：相邻词元之间的毫秒数。色带是 80 % 区间。",
+        "More sequences in flight make more tokens, each of them later. Up: tokens a second from each chip "
+        "in decoding. To the right: milliseconds from one token to the next. The band is the 80 % interval.",
+        "并发的序列越多，产出的词元越多，每个词元也越慢。纵轴：解码时每个芯片每秒的词元数。"
+        "横轴：相邻词元之间的毫秒数。色带是 80 % 区间。",
     ),
     "sequences": ("sequences a chip", "每芯片序列数"),
     # memory
@@ -81,13 +82,14 @@ SIZE_WORDS: dict[str, tuple[str, str]] = {
     "limit_launch and host": ("launch and host", "启动和主机"),
     "roofline": ("Roofline", "屋顶线"),
     "roofline_note": (
-        "Up: FLOP/s of one device, to the right: FLOP/byte, both logarithmic. Lines are the chip's peaks as its sources "
-        "state them (dashed: not used), and its memory bandwidth, {bandwidth}/s. A dot is an operator, as large as its share "
-        "of the time; its colour says what bounds it:",
-        "纵轴：一个设备的 FLOP/s；横轴：FLOP/字节；都是对数坐标。线是来源所说的峰值（虚线：未使用）和内存带宽 {bandwidth}/s。"
+        "Up: FLOP/s of one device, to the right: FLOP/byte, both logarithmic. Lines are the chip's peaks as its "
+        "sources state them (dashed: not used), and its memory bandwidth, {bandwidth}/s. A dot is an operator, as "
+        "large as its share of the time; its colour says what bounds it:",
+        "纵轴：一个设备的 FLOP/s；横轴：FLOP/字节；都是对数坐标。"
+        "线是来源所说的峰值（虚线：未使用）和内存带宽 {bandwidth}/s。"
         "每个点是一个算子，大小为其时间占比，颜色表示受什么限制：",
     ),
-    "bound": ("bound by", "受限于"),
+    "bound_by": ("bound by", "受限于"),
     "bound_compute": ("arithmetic", "算力"),
     "bound_attention": ("arithmetic of attention", "注意力的算力"),
     "bound_memory": ("memory bandwidth", "内存带宽"),

@@ -163,7 +163,7 @@ def roofline(answer: Answer, language: Language) -> plots.Plot | None:
 def trade(answers: Sequence[Answer], language: Language) -> plots.Plot | None:
     """A curve for each answer that has one."""
     drawn = [_curve(answer) for answer in traded(answers)]
-    return plots.trade(say(language, "size_trade"), drawn, "") if drawn else None
+    return plots.trade(say(language, "size_trade"), drawn) if drawn else None
 
 
 def traded(answers: Sequence[Answer]) -> list[Answer]:
