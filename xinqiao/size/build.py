@@ -137,9 +137,13 @@ class Builder:
             f"constants fitted {_NEAR[engine.price.level]}",
         ]
         if not work.batch:
-            told.append(f"{sequences:,.0f} sequences in flight on {self.setting.chips:g} chips: as many as fit and keep the limits")
+            told.append(
+                f"{sequences:,.0f} sequences in flight on {self.setting.chips:g} chips: as many as fit and keep the limits"
+            )
         if any(layer.experts for layer in request.model.layers) and engine.imbalance is None:
-            told.append(f"the busiest device has {engine.price.constants.imbalance.value:.2f} × the mean load of experts")
+            told.append(
+                f"the busiest device has {engine.price.constants.imbalance.value:.2f} × the mean load of experts"
+            )
         if request.model.note:
             told.append(request.model.note)
         self.assumptions += told

@@ -26,7 +26,9 @@ def formats(model: Model, chip: Chip, weights: str, cache: str, attention: str) 
     plain = next((form for form in PLAIN if runs(chip, form)), "bf16")
     if not weights:
         weights = model.stored if model.stored in STORED and _usable(chip, model.stored) else plain
-        why = "as published" if weights == model.stored else f"the chip runs no {model.stored or 'format that is known'}"
+        why = (
+            "as published" if weights == model.stored else f"the chip runs no {model.stored or 'format that is known'}"
+        )
         said.append(f"weights in {weights}: {why}")
     for what, form in (("weights", weights), ("cache", cache), ("attention", attention)):
         if form and form not in STORED:

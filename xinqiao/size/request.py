@@ -95,7 +95,9 @@ def check(request: Request) -> None:
     for name in ("tp", "pp", "dp", "cp"):
         product *= getattr(wanted, name) or 1
     if devices and devices % product:
-        raise InputError(f"tp × pp × dp × cp = {product:,} does not divide the {devices:,} devices of {request.chips:,} chips")
+        raise InputError(
+            f"tp × pp × dp × cp = {product:,} does not divide the {devices:,} devices of {request.chips:,} chips"
+        )
     layers = sum(layer.count for layer in request.model.layers)
     if wanted.pp > layers:
         raise InputError(f"--pp {wanted.pp}: {request.model.name} has {layers} layers")

@@ -36,7 +36,9 @@ def _expert_degrees(wanted: int, experts: int, tp: int, dp: int, cp: int) -> lis
         return [wanted] if together % wanted == 0 else []
     if not experts:
         return [1]
-    return sorted({1, *(n for n in (tp, tp * dp) if n <= experts * 2), *(n for n in _divisors(together, experts) if n >= tp)})
+    return sorted(
+        {1, *(n for n in (tp, tp * dp) if n <= experts * 2), *(n for n in _divisors(together, experts) if n >= tp)}
+    )
 
 
 def _divisors(number: int, most: int) -> list[int]:
@@ -69,12 +71,18 @@ def best(request: Request, formats: Formats) -> Setting:
         found = list(settings(request, formats, chips))
         if not found:
             continue
-        fitting = [s for s in found if s.most >= 1 and (not request.workload.batch or s.most >= request.workload.batch * s.chips)]
+        fitting = [
+            s
+            for s in found
+            if s.most >= 1 and (not request.workload.batch or s.most >= request.workload.batch * s.chips)
+        ]
         if fitting:
             return _fastest(fitting)
         nearest = max(found, key=lambda s: s.usable - s.memory(1).total)
     if nearest is None:
-        raise InputError(f"no plan has these degrees on {request.chips:,} chips: tp must divide the heads, and tp × pp × dp the devices")
+        raise InputError(
+            f"no plan has these degrees on {request.chips:,} chips: tp must divide the heads, and tp × pp × dp the devices"
+        )
     return nearest
 
 

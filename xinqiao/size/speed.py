@@ -44,7 +44,13 @@ def static(engine: Engine, sequences: float, inputs: float, outputs: float) -> S
 
 
 def loaded(
-    engine: Engine, sequences: float, inputs: float, outputs: float, *, before: float = 0.0, drafted: int = 0,
+    engine: Engine,
+    sequences: float,
+    inputs: float,
+    outputs: float,
+    *,
+    before: float = 0.0,
+    drafted: int = 0,
     accepted: float = 0.0,
 ) -> Speed:
     """An engine that `sequences` requests keep busy: iterations of decoding with a share of prompts in each.

@@ -44,7 +44,9 @@ def step(engine: Engine, training: Training) -> Time:
     micro = overlapped(together(computing).times(slower), together(messages), engine.software.overlap)
     bubble = (plan.pp - 1) / (count + plan.pp - 1)
     pipeline = micro.times(count / plan.pp / (1 - bubble))
-    return together((overlapped(pipeline, _gradients(engine, training), engine.software.overlap), _update(engine, training)))
+    return together(
+        (overlapped(pipeline, _gradients(engine, training), engine.software.overlap), _update(engine, training))
+    )
 
 
 def _gradients(engine: Engine, training: Training) -> Time:
