@@ -50,8 +50,8 @@ def step(engine: Engine, training: Training) -> Time:
 
 
 def _gradients(engine: Engine, training: Training) -> Time:
-    """A reduce-scatter of fp32 gradients and an all-gather of 16-bit weights between replicas."""
-    ranks = engine.plan.dp
+    """A reduce-scatter of fp32 gradients and an all-gather of 16-bit weights between devices that hold the same."""
+    ranks = engine.plan.dp * engine.plan.cp
     if ranks == 1:
         return Time()
     moved = transfer(engine, Message("all_reduce", training.trained * 3.0, ranks, engine.plan.tp))
