@@ -8,7 +8,7 @@ from xinqiao.cost.price import Interval
 from xinqiao.cost.time import Time, together
 from xinqiao.cost.unknown import Unknown
 from xinqiao.size.answer import Answer, Fits, Gain, Row, Trade
-from xinqiao.size.choose import formats
+from xinqiao.size.choose import Named, formats
 from xinqiao.size.evaluate import Setting
 from xinqiao.size.iteration import Priced
 from xinqiao.size.request import Request, check
@@ -27,7 +27,7 @@ RESOURCES = {
 def answer(request: Request) -> Answer:
     """InputError for what cannot be asked; unknown figures of the chip are in `unknown`."""
     check(request)
-    chosen, said = formats(request.model, request.chip, request.weights, request.cache, request.attention)
+    chosen, said = formats(request.model, request.chip, Named(request.weights, request.cache, request.attention))
     setting = best(request, chosen)
     return Builder(setting, said).answer()
 
@@ -42,7 +42,7 @@ class Builder:
     def answer(self) -> Answer:
         setting, request = self.setting, self.setting.request
         work = request.workload
-        sequences = self._known(setting.sequences) or setting.most
+        sequences = self._known(lambda: setting.sequences) or setting.most
         decode = self._known(lambda: setting.decode(sequences))
         prefill = self._known(setting.prefill)
         first = self._known(setting.first_token)
@@ -140,6 +140,8 @@ class Builder:
             told.append(
                 f"{sequences:,.0f} sequences in flight on {self.setting.chips:g} chips: as many as fit and keep the limits"
             )
+        if not self.setting.keeps:
+            told.append("the limits on time are NOT kept: no plan on these chips keeps them, this one is the nearest")
         if any(layer.experts for layer in request.model.layers) and engine.imbalance is None:
             told.append(
                 f"the busiest device has {engine.price.constants.imbalance.value:.2f} × the mean load of experts"

@@ -5,6 +5,7 @@ from math import inf
 
 from xinqiao.cost.price import Interval, interval
 from xinqiao.cost.time import Time
+from xinqiao.cost.unknown import Unknown
 from xinqiao.size import speed
 from xinqiao.size.iteration import Engine, Priced, iteration
 from xinqiao.size.memory import Inference, Memory, memory
@@ -90,6 +91,7 @@ class Setting:
         before = work.input - self.fresh
         return speed.loaded(self.engine, sequences, self.fresh, work.output, before, self.drafts)
 
+    @cached_property
     def sequences(self) -> float:
         """In flight on one replica: what the user gave, or the most that fit and keep the limit on time per token."""
         work = self.request.workload
@@ -102,6 +104,28 @@ class Setting:
             middle = (low * high) ** 0.5
             low, high = (middle, high) if self.per_token(middle) <= work.tpot else (low, middle)
         return low
+
+    @property
+    def fits(self) -> bool:
+        """One sequence does, or as many as the user gave."""
+        return self.most >= max(self.request.workload.batch * self.chips, 1.0)
+
+    @cached_property
+    def lateness(self) -> float:
+        """The larger of time per token and to the first one, as a share of its limit; 0: no limit."""
+        work = self.request.workload
+        late = self.first_token().seconds / work.ttft if work.ttft else 0.0
+        if work.tpot and self.request.phase != "prefill":
+            late = max(late, self.per_token(self.sequences) / work.tpot)
+        return late
+
+    @property
+    def keeps(self) -> bool:
+        """The limits; True where no speed can be told."""
+        try:
+            return self.lateness <= 1.001
+        except Unknown:
+            return True
 
     def steps(self, sequences: float) -> Speed:
         """Of the phase that makes tokens: with prompts in between, or without."""

@@ -42,8 +42,8 @@ def operators(context: Context) -> Iterator[Operator]:
     model, plan, tokens = context.model, context.plan, context.tokens
     yield Operator("embedding", "embedding", elementwise(tokens * model.hidden))
     for layer in model.layers:
-        for made in _layer(context, layer):
-            yield made._replace(times=made.times * layer.count)
+        for name, part, what, times in _layer(context, layer):
+            yield Operator(name, part, what, times * layer.count)
     if plan.pp > 1:
         sent = Message("send", tokens * model.hidden * 2 / plan.tp, 2, plan.tp * plan.dp * plan.cp)
         yield Operator("next stage", "links", sent, plan.pp - 1)
