@@ -39,9 +39,7 @@ class Time(NamedTuple):
         if factor == 1:
             return self
         a, b, c, d, e, f, g, h = self  # several times as fast as a loop, in the innermost call of a search
-        return Time(
-            a * factor, b * factor, c * factor, d * factor, e * factor, f * factor, g * factor, h * factor
-        )
+        return Time(a * factor, b * factor, c * factor, d * factor, e * factor, f * factor, g * factor, h * factor)
 
 
 def together(times: Iterable[Time]) -> Time:
