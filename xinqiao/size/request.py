@@ -70,6 +70,12 @@ class Request(NamedTuple):
     attention: str = ""
     node: str = ""  # a machine's name; '': the chip's usual one
     price: float = 0.0
+    tokens: float = 0.0  # of a training run; 0: no run is asked for
+    lora_rank: int = 0  # of adapters; 0: all weights are trained
+
+    @property
+    def learns(self) -> bool:
+        return self.phase in ("train", "finetune")
 
     @property
     def per_chip(self) -> int:

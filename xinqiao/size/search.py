@@ -7,6 +7,7 @@ from xinqiao.chips import nodes
 from xinqiao.cost.price import Price
 from xinqiao.cost.unknown import Unknown
 from xinqiao.errors import InputError
+from xinqiao.size.course import Course
 from xinqiao.size.evaluate import Setting
 from xinqiao.size.iteration import Engine
 from xinqiao.size.plan import Formats, Plan
@@ -53,12 +54,12 @@ def _inner(node: nodes.Node) -> int:
     return max((level.size or 1 for level in node.levels if level.port != "scale_out"), default=1)
 
 
-def settings(request: Request, formats: Formats, chips: int) -> Iterator[Setting]:
+def engines(request: Request, formats: Formats, chips: int) -> Iterator[Engine]:
     """Every plan on so many chips; a plan that does not fit is among them."""
     node = nodes.load(request.node, request.chip) if request.node else nodes.of(request.chip)
     price = Price(request.chip, request.software)
     for plan in plans(request, chips * request.per_chip, _inner(node)):
-        yield Setting(request, Engine(request.model, plan, formats, price, node))
+        yield Engine(request.model, plan, formats, price, node)
 
 
 def best(request: Request, formats: Formats) -> Setting:
@@ -69,7 +70,7 @@ def best(request: Request, formats: Formats) -> Setting:
     """
     late, misfit = [], []
     for chips in _counts(request):
-        found = list(settings(request, formats, chips))
+        found = [Setting(request, engine) for engine in engines(request, formats, chips)]
         fitting = [setting for setting in found if setting.fits]
         if fitting:
             fastest = _fastest(fitting)
@@ -82,6 +83,23 @@ def best(request: Request, formats: Formats) -> Setting:
     if not misfit:
         raise InputError(_no_plan(request))
     return max(misfit, key=lambda setting: setting.usable - setting.memory(1).total)
+
+
+def best_course(request: Request, formats: Formats) -> Course:
+    """The course with the most tokens/s a chip of those that fit, on the fewest chips; else the nearest to fitting."""
+    misfit = []
+    for chips in _counts(request):
+        found = [Course(request, engine) for engine in engines(request, formats, chips)]
+        fitting = [course for course in found if course.fits]
+        if fitting:
+            try:
+                return max(fitting, key=lambda course: course.per_second)
+            except Unknown:  # no speed can be told: the least memory
+                return min(fitting, key=lambda course: course.needs(course.way).total)
+        misfit += found
+    if not misfit:
+        raise InputError(_no_plan(request))
+    return max(misfit, key=lambda course: course.usable - course.needs(course.way).total)
 
 
 def _counts(request: Request) -> list[int]:
