@@ -86,8 +86,11 @@ def test_an_interval_reaches_from_end_to_end():
 
 
 def test_pieces_are_stacked_against_the_limit():
-    drawn = plots.stacked([25.0, 50.0], 100.0, 80.0)
-    assert re.findall(r'x="([\d.]+)" y="2" width="([\d.]+)"', drawn) == [("0.0", "250.0"), ("250.0", "500.0")]
+    drawn = plots.stacked([(0, 25.0), (3, 50.0)], 100.0, 80.0)
+    assert re.findall(r'class="(p\d)" x="([\d.]+)" y="2" width="([\d.]+)"', drawn) == [
+        ("p0", "0.0", "250.0"),
+        ("p3", "250.0", "500.0"),
+    ]
     assert 'class="limit" d="M800.0,0V16"' in drawn
 
 

@@ -11,7 +11,7 @@ from xinqiao.report import numbers
 from xinqiao.report.charts import STYLES, Point
 
 WIDTH, HEIGHT, BAR = 1000, 320, 16
-PARTS = 6  # kinds of piece of a stacked bar that the page's style tells apart
+PARTS = 8  # kinds of piece of a stacked bar that the page's style tells apart
 NAMED = 5  # dots that have their name beside them
 _DOT = 44  # pixels across, of a dot that is all of the time
 _LEAST_DOT = 5
@@ -178,11 +178,11 @@ def hatched() -> Markup:
     return Markup('<path class="hatch" d="{}"/>').format(strokes)
 
 
-def stacked(pieces: Sequence[float], top: float, limit: float | None) -> Markup:
-    """Pieces one after the other on a scale from 0 to `top`, and a line at `limit`."""
+def stacked(pieces: Iterable[tuple[int, float]], top: float, limit: float | None) -> Markup:
+    """(kind, size) one after the other on a scale from 0 to `top`, and a line at `limit`."""
     drawn, left = [], 0.0
-    for number, piece in enumerate(pieces):
-        wide = WIDTH * piece / top
+    for number, size in pieces:
+        wide = WIDTH * size / top
         drawn.append(
             Markup('<rect class="p{}" x="{:.1f}" y="2" width="{:.1f}" height="{}"/>').format(
                 number % PARTS, left, wide, BAR - 4

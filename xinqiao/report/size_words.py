@@ -64,6 +64,8 @@ SIZE_WORDS: dict[str, tuple[str, str]] = {
     "part_cache": ("KV cache", "KV 缓存"),
     "part_activations": ("activations", "激活"),
     "part_workspace": ("workspace", "工作区"),
+    "part_master": ("fp32 master weights", "fp32 主权重"),
+    "part_logits": ("logits and loss", "输出与损失"),
     "part_gradients": ("gradients", "梯度"),
     "part_optimizer": ("optimizer", "优化器"),
     # what limits

@@ -33,11 +33,19 @@ class Bar(NamedTuple):
     drawing: Markup
 
 
+class Piece(NamedTuple):
+    """kind: of piece, as the page's style tells them apart."""
+
+    kind: int
+    part: str
+    bytes: float
+
+
 class Store(NamedTuple):
-    """One chip's memory. parts: bytes on one device by name."""
+    """One chip's memory: what one device holds."""
 
     name: str
-    parts: dict[str, float]
+    pieces: list[Piece]
     total: float
     capacity: float | None
     drawing: Markup
@@ -130,8 +138,9 @@ def stores(answers: Sequence[Answer]) -> list[Store]:
 
 def _store(answer: Answer, top: float) -> Store:
     memory = answer.memory
-    drawing = plots.stacked(list(memory.parts.values()), top, memory.capacity)
-    return Store(machine(answer), memory.parts, memory.total, memory.capacity, drawing)
+    pieces = [Piece(i % plots.PARTS, name, held) for i, (name, held) in enumerate(memory.parts.items()) if held]
+    drawing = plots.stacked([(piece.kind, piece.bytes) for piece in pieces], top, memory.capacity)
+    return Store(machine(answer), pieces, memory.total, memory.capacity, drawing)
 
 
 def share(answer: Answer, operator: Operator) -> float:
