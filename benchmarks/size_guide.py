@@ -166,8 +166,8 @@ def machines() -> tuple[str, dict[str, str]]:
         for one in named
     ]
     heads = ("machine", "memory a device", "tokens/s a chip", "tokens/s in all", "TPOT, ms")
-    words = f"{sizes.verdict([named[0].answer, named[2].answer], 'en')}"
-    block = [shown(MACHINES[0]), table(heads, rows), f"In bf16: {words}"]
+    bf16, eight = (sizes.verdict([named[i].answer, named[i + 2].answer], "en") for i in (0, 1))
+    block = [shown(MACHINES[0]), table(heads, rows), f"In bf16: {bf16}\nIn 8 bits: {eight}"]
     pictures = {
         "machines.svg": throughput("Tokens a second of a 70 B model, all chips together", named),
         "machines-latency.svg": trade([named[1], named[3]]),
