@@ -87,7 +87,7 @@ class Layout:
         self.prior = np.array([_spread_of(name, share.get(who, CHIP)) for who, name in self.terms])
 
     def logs(self, vector: np.ndarray, chip: str, vendor: str) -> dict[str, float]:
-        owners = ("", vendor, chip)
+        owners = {"", vendor, chip}
         return {
             name: log(PRIOR[name][0]) + sum(vector[self.index[w, name]] for w in owners if (w, name) in self.index)
             for name in NAMES
