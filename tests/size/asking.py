@@ -22,6 +22,6 @@ def request(model, chip, *, chips=1, phase="decode", stack="generic", wanted=Non
     )
 
 
-def all_settings(asked, named=Named()):
-    chosen, _ = formats(asked.model, asked.chip, named)
+def all_settings(asked):
+    chosen, _ = formats(asked.model, asked.chip, Named())
     return list(settings(asked, chosen, asked.chips))

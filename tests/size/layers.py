@@ -33,7 +33,10 @@ def model(attention=GQA, *, inner=2048, experts=None, layers=3):
     )  # fmt: skip
 
 
-def context(batch, made=None, plan=Plan(), formats=Formats(), stack="generic", **more):
+ALONE, BF16 = Plan(), Formats()
+
+
+def context(batch, made=None, plan=ALONE, formats=BF16, stack="generic", **more):
     return Context(made or model(), plan, formats, software.load(stack), batch, **more)
 
 

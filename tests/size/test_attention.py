@@ -3,7 +3,21 @@
 import pytest
 
 from tests.size.layers import (
-    COARSE, COMPRESSED, DIM, DSA, GQA, HEADS, HIDDEN, KV, LINEAR, MLA, WINDOW, context, decoding, model, prompts,
+    COARSE,
+    COMPRESSED,
+    DIM,
+    DSA,
+    GQA,
+    HEADS,
+    HIDDEN,
+    KV,
+    LINEAR,
+    MLA,
+    WINDOW,
+    context,
+    decoding,
+    model,
+    prompts,
 )  # fmt: skip
 from xinqiao.size.attention import attention, cache_bytes
 from xinqiao.size.plan import Formats, Plan

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from tests.size.layers import EXPERTS, decoding, model, prompts
+from tests.size.layers import ALONE, EXPERTS, decoding, model, prompts
 from xinqiao.chips import catalog, nodes
 from xinqiao.cost import software
 from xinqiao.cost.kernel import Kernel
@@ -17,7 +17,7 @@ from xinqiao.size.plan import Formats, Plan
 STACK = software.load("generic")
 
 
-def engine(plan=Plan(), made=None, chip="nvidia-h800", **changed):
+def engine(plan=ALONE, made=None, chip="nvidia-h800", **changed):
     found = catalog.load(chip)
     stack = msgspec.structs.replace(STACK, **changed)
     return Engine(made or model(), plan, Formats(), Price(found, stack), nodes.of(found))

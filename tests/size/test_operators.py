@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.size.layers import EXPERTS, GQA, HIDDEN, MLA, context, decoding, model, prompts
+from tests.size.layers import ALONE, EXPERTS, GQA, HIDDEN, MLA, context, decoding, model, prompts
 from xinqiao.cost.kernel import Kernel
 from xinqiao.size import catalogue
 from xinqiao.size.operators import Message, operators
@@ -30,7 +30,7 @@ def messages(made):
     return {o.name: o.what for o in made if isinstance(o.what, Message)}
 
 
-def run(batch, made=DENSE, plan=Plan(), **more):
+def run(batch, made=DENSE, plan=ALONE, **more):
     return list(operators(context(batch, made, plan, **more)))
 
 
@@ -141,7 +141,7 @@ def test_prompts_travel_once_to_each_server_and_decoded_tokens_straight_to_exper
     ],
 )
 def test_a_device_reads_the_experts_that_its_tokens_meet(tokens, plan, met):
-    made = dict((name, k) for name, _, k in kernels(run(Batch(sequences=tokens, context=10), MIXTURE, plan)))
+    made = {name: k for name, _, k in kernels(run(Batch(sequences=tokens, context=10), MIXTURE, plan))}
     down = made["experts down"]
     assert down.flops / (2 * down.rows * 256 * HIDDEN) == pytest.approx(met)
 
@@ -165,7 +165,7 @@ def test_a_stack_that_does_not_fuse_quantising_has_a_kernel_more_for_each_produc
     ("batch", "rows"), [(decoding(8), 8), (prompts(600, 200), 3), (Batch(prefill=600, length=200, trained=True), 600)]
 )
 def test_the_head_multiplies_what_is_sampled_or_trained(batch, rows):
-    made = dict((name, k) for name, _, k in kernels(run(batch)))
+    made = {name: k for name, _, k in kernels(run(batch))}
     assert made["head"].flops == 2 * rows * 4096 * HIDDEN
 
 
