@@ -130,6 +130,14 @@ def test_a_plan_without_a_speed_is_the_one_that_leaves_the_most_room():
     assert found.memory(1).total == min(s.memory(1).total for s in all_settings(asked))
 
 
+def test_an_unknown_link_leaves_the_plans_that_do_not_use_it():
+    """The C500's links are unknown: tensor parallelism has no speed, replicas have."""
+    asked = request("llama-3-8b", "metax-c500", chips=8)
+    found = best(asked, formats(asked.model, asked.chip, Named())[0])
+    assert found.plan.tp == 1
+    assert found.decode(1).per_second > 0
+
+
 @pytest.mark.parametrize(
     ("model", "chips", "wanted", "says"),
     [

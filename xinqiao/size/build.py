@@ -38,16 +38,20 @@ class Builder:
     def __init__(self, setting: Setting, assumptions: list[str]) -> None:
         self.setting, self.assumptions = setting, assumptions
         self.unknown: list[str] = []
+        self.speechless = False  # no speed is told of what does not fit
 
     def answer(self) -> Answer:
         setting, request = self.setting, self.setting.request
         work = request.workload
         sequences = self._known(lambda: setting.sequences) or setting.most
+        fits = self._fits(sequences)
+        self.speechless = fits.fits is False
         decode = self._known(lambda: setting.decode(sequences))
         prefill = self._known(setting.prefill)
         first = self._known(setting.first_token)
         serve = self._known(lambda: setting.serve(sequences))
         shown = {"prefill": prefill, "serve": serve}.get(request.phase, decode)
+        paced = serve if request.phase == "serve" else decode
         self._assume(sequences)
         return Answer(
             model=request.model.name,
@@ -58,14 +62,14 @@ class Builder:
             plan=setting.plan,
             formats=setting.formats,
             software=request.software.title,
-            memory=self._fits(sequences),
+            memory=fits,
             batch_per_chip=sequences / setting.chips,
             prefill_tokens_per_second_per_chip=self._rate(prefill),
             decode_tokens_per_second_per_chip=self._rate(decode),
             serving_tokens_per_second_per_chip=self._rate(serve),
-            tpot_ms=self._milliseconds(decode and decode.time.times(1 / (1 + work.accepted))),
+            tpot_ms=self._milliseconds(paced and paced.time.times(1 / (1 + work.accepted))),
             ttft_ms=self._milliseconds(first),
-            cost_per_million_tokens=self._cost(serve if request.phase == "serve" else shown),
+            cost_per_million_tokens=self._cost(shown),
             prefill_chips_per_decode_chip=self._ratio(prefill, decode),
             limits=_limits(shown.time) if shown else (),
             trade=self._known(lambda: self._trade(sequences)) or (),
@@ -75,6 +79,8 @@ class Builder:
         )
 
     def _known(self, compute: Callable[[], T]) -> T | None:
+        if self.speechless:
+            return None
         try:
             return compute()
         except Unknown as missing:
@@ -94,7 +100,7 @@ class Builder:
         return self.setting.interval(price / 3600 * 1e6 / (speed.per_second / self.setting.chips), speed.time)
 
     def _ratio(self, prefill: Speed | None, decode: Speed | None) -> float | None:
-        """Chips of prompts for each chip of answers, in separate instances of both, that neither waits for the other."""
+        """Chips of prompts for each chip of answers, apart from each other, so that neither waits for the other."""
         work = self.setting.request.workload
         if prefill is None or decode is None:
             return None
@@ -113,7 +119,7 @@ class Builder:
         setting, made, count = self.setting, [], 1.0
         most = max(setting.most, sequences)
         while count < most * 2:
-            speed = setting.decode(min(count, most))
+            speed = setting.steps(min(count, most))
             per_token = speed.time.times(1 / (1 + setting.request.workload.accepted))
             rate = setting.interval(speed.per_second / setting.chips, speed.time)
             late = setting.interval(per_token.seconds * 1e3, speed.time)
@@ -136,11 +142,12 @@ class Builder:
             f"prompts of {work.input:,} tokens, answers of {work.output:,}, decoding after {work.depth:,.0f}",
             f"constants fitted {_NEAR[engine.price.level]}",
         ]
-        if not work.batch:
-            told.append(
-                f"{sequences:,.0f} sequences in flight on {self.setting.chips:g} chips: as many as fit and keep the limits"
-            )
-        if not self.setting.keeps:
+        if self.speechless:
+            told.append("it does not fit, so no speed is told")
+        elif not work.batch:
+            where = f"{self.setting.chips:g} chips"
+            told.append(f"{sequences:,.0f} sequences in flight on {where}: as many as fit and keep the limits")
+        if not self.speechless and not self.setting.keeps:
             told.append("the limits on time are NOT kept: no plan on these chips keeps them, this one is the nearest")
         if any(layer.experts for layer in request.model.layers) and engine.imbalance is None:
             told.append(

@@ -53,6 +53,8 @@ class Setting:
         if self.memory(limit).total <= self.usable:
             return limit
         none, some = self.memory(0).total, 64.0
+        if none >= self.usable:
+            return 0.0
         while True:  # memory grows as a line, and a little faster where many sequences are more tokens than a prompt
             found = min((self.usable - none) / (self.memory(some).total - none) * some, limit)
             if found <= some * 1.001:

@@ -72,7 +72,7 @@ def best(request: Request, formats: Formats) -> Setting:
         found = list(settings(request, formats, chips))
         fitting = [setting for setting in found if setting.fits]
         if fitting:
-            fastest = _fastest(fitting)
+            fastest = max(fitting, key=_worth)
             if fastest.keeps:
                 return fastest
             late.append(fastest)
@@ -99,16 +99,15 @@ def _no_plan(request: Request) -> str:
     return f"{given}: no plan on {where}; tp × pp × dp × cp is all devices, and ep divides tp × dp × cp"
 
 
-def _fastest(fitting: list[Setting]) -> Setting:
+def _worth(setting: Setting) -> tuple[int, float]:
+    """First those that keep the limits, by tokens/s a chip; then the least late; then those whose speed is unknown.
+
+    Of the last, the one that leaves the most room.
+    """
     try:
-        return max(fitting, key=_worth)
-    except Unknown:  # no speed can be told: the smallest share of memory
-        return min(fitting, key=lambda s: s.memory(1).total)
-
-
-def _worth(setting: Setting) -> tuple[bool, float]:
-    """(keeps the limits, tokens/s a chip of the phase); of those that do not, the one that is the least late."""
-    if not setting.keeps:
-        return False, -setting.lateness
-    made = setting.prefill() if setting.request.phase == "prefill" else setting.steps(setting.sequences)
-    return True, made.per_second / setting.chips
+        if not setting.keeps:
+            return 1, -setting.lateness
+        made = setting.prefill() if setting.request.phase == "prefill" else setting.steps(setting.sequences)
+    except Unknown:
+        return 0, -setting.memory(1).total
+    return 2, made.per_second / setting.chips
