@@ -35,6 +35,8 @@ def sizes(model: str, chips: Sequence[str], asked: Mapping[str, Any]) -> list[An
                 work,
                 **{part: asked.get(part) or "" for part in ("weights", "cache", "attention", "node")},
                 price=asked.get("price") or 0.0,
+                tokens=asked.get("tokens") or 0.0,
+                lora_rank=asked.get("lora_rank") or 0,
             )
         )
         for chip in chips

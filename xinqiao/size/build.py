@@ -3,19 +3,24 @@
 from collections.abc import Callable
 from typing import TypeVar
 
+from xinqiao.chips.spec import Chip
 from xinqiao.cost.kernel import Kernel
 from xinqiao.cost.price import Interval
 from xinqiao.cost.time import Time, together
 from xinqiao.cost.unknown import Unknown
 from xinqiao.size.answer import Answer, Fits, Gain, Row, Trade
 from xinqiao.size.choose import Named, formats
+from xinqiao.size.course import Course
 from xinqiao.size.evaluate import Setting
-from xinqiao.size.iteration import Priced
+from xinqiao.size.iteration import Engine, Priced
+from xinqiao.size.memory import Memory
+from xinqiao.size.plan import Plan
 from xinqiao.size.request import Request, check
-from xinqiao.size.search import best
+from xinqiao.size.search import best, best_course
 from xinqiao.size.speed import Speed
 
 T = TypeVar("T")
+SILENT = "it does not fit, so no speed is told"
 RESOURCES = {
     "arithmetic": ("compute", "attention"),
     "bandwidth": ("memory", "cache"),
@@ -28,28 +33,53 @@ def answer(request: Request) -> Answer:
     """InputError for what cannot be asked; unknown figures of the chip are in `unknown`."""
     check(request)
     chosen, said = formats(request.model, request.chip, Named(request.weights, request.cache, request.attention))
-    setting = best(request, chosen)
-    return Builder(setting, said).answer()
+    if request.learns:
+        return Lesson(best_course(request, chosen), said).answer()
+    return Builder(best(request, chosen), said).answer()
 
 
-class Builder:
+class Known:
     """Collects what is unknown while it computes what is not."""
 
-    def __init__(self, setting: Setting, assumptions: list[str]) -> None:
-        self.setting, self.assumptions = setting, assumptions
+    def __init__(self, assumptions: list[str]) -> None:
+        self.assumptions = assumptions
         self.unknown: list[str] = []
         self.speechless = False  # no speed is told of what does not fit
+
+    def known(self, compute: Callable[[], T]) -> T | None:
+        if self.speechless:
+            return None
+        try:
+            return compute()
+        except Unknown as missing:
+            self.unknown.append(str(missing))
+            return None
+
+    def fits(self, memory: Memory, usable: float, chip: Chip) -> Fits:
+        capacity = chip.per_device().capacity
+        if capacity is None:
+            self.unknown.append(f"memory capacity of {chip.title}")
+        fits = None if capacity is None else memory.total <= usable * 1.0001
+        return Fits(memory._asdict(), memory.total, capacity, fits)
+
+
+class Builder(Known):
+    """The answer about a model that serves."""
+
+    def __init__(self, setting: Setting, assumptions: list[str]) -> None:
+        super().__init__(assumptions)
+        self.setting = setting
 
     def answer(self) -> Answer:
         setting, request = self.setting, self.setting.request
         work = request.workload
-        sequences = self._known(lambda: setting.sequences) or setting.most
-        fits = self._fits(sequences)
+        sequences = self.known(lambda: setting.sequences) or setting.most
+        fits = self.fits(setting.memory(max(sequences, 1.0)), setting.usable, request.chip)
         self.speechless = fits.fits is False
-        decode = self._known(lambda: setting.decode(sequences))
-        prefill = self._known(setting.prefill)
-        first = self._known(setting.first_token)
-        serve = self._known(lambda: setting.serve(sequences))
+        decode = self.known(lambda: setting.decode(sequences))
+        prefill = self.known(setting.prefill)
+        first = self.known(setting.first_token)
+        serve = self.known(lambda: setting.serve(sequences))
         shown = {"prefill": prefill, "serve": serve}.get(request.phase, decode)
         paced = serve if request.phase == "serve" else decode
         self._assume(sequences)
@@ -57,7 +87,7 @@ class Builder:
             model=request.model.name,
             chip=request.chip.name,
             phase=request.phase,
-            chips=round(setting.plan.devices / request.per_chip) or 1,
+            chips=_chips(setting.plan, request),
             devices=setting.plan.devices,
             plan=setting.plan,
             formats=setting.formats,
@@ -72,20 +102,11 @@ class Builder:
             cost_per_million_tokens=self._cost(shown),
             prefill_chips_per_decode_chip=self._ratio(prefill, decode),
             limits=_limits(shown.time) if shown else (),
-            trade=self._known(lambda: self._trade(sequences)) or (),
-            by_operator=self._rows(sequences),
+            trade=self.known(lambda: self._trade(sequences)) or (),
+            by_operator=_rows(self.known(lambda: setting.operators(sequences)) or []),
             assumptions=tuple(self.assumptions),
             unknown=tuple(dict.fromkeys(self.unknown)),
         )
-
-    def _known(self, compute: Callable[[], T]) -> T | None:
-        if self.speechless:
-            return None
-        try:
-            return compute()
-        except Unknown as missing:
-            self.unknown.append(str(missing))
-            return None
 
     def _rate(self, speed: Speed | None) -> Interval | None:
         return speed and self.setting.interval(speed.per_second / self.setting.chips, speed.time)
@@ -106,14 +127,6 @@ class Builder:
             return None
         return work.input * (1 - work.hit_rate) / prefill.per_second / (work.output / decode.per_second)
 
-    def _fits(self, sequences: float) -> Fits:
-        memory = self.setting.memory(max(sequences, 1.0))
-        capacity = self.setting.engine.price.device.capacity
-        if capacity is None:
-            self.unknown.append(f"memory capacity of {self.setting.request.chip.title}")
-        fits = None if capacity is None else memory.total <= self.setting.usable * 1.0001
-        return Fits(memory._asdict(), memory.total, capacity, fits)
-
     def _trade(self, sequences: float) -> tuple[Trade, ...]:
         """From one sequence to as many as fit, each time twice as many."""
         setting, made, count = self.setting, [], 1.0
@@ -127,35 +140,35 @@ class Builder:
             count *= 2
         return tuple(made)
 
-    def _rows(self, sequences: float) -> tuple[Row, ...]:
-        rows: dict[str, list[Priced]] = {}
-        for one in self._known(lambda: self.setting.operators(sequences)) or []:
-            rows.setdefault(one.operator.name, []).append(one)
-        return tuple(_row(name, each) for name, each in rows.items())
-
     def _assume(self, sequences: float) -> None:
         request, work = self.setting.request, self.setting.request.workload
-        engine, node = self.setting.engine, self.setting.engine.node
+        engine = self.setting.engine
         told = [
-            f"software: {request.software.title} ({request.software.source})",
-            f"machine: {node.title}",
+            *_background(request, engine),
             f"prompts of {work.input:,} tokens, answers of {work.output:,}, decoding after {work.depth:,.0f}",
-            f"constants fitted {_NEAR[engine.price.level]}",
         ]
         if self.speechless:
-            told.append("it does not fit, so no speed is told")
+            told.append(SILENT)
         elif not work.batch:
             where = f"{self.setting.chips:g} chips"
             told.append(f"{sequences:,.0f} sequences in flight on {where}: as many as fit and keep the limits")
         if not self.speechless and not self.setting.keeps:
             told.append("the limits on time are NOT kept: no plan on these chips keeps them, this one is the nearest")
-        if any(layer.experts for layer in request.model.layers) and engine.imbalance is None:
-            told.append(
-                f"the busiest device has {engine.price.constants.imbalance.value:.2f} × the mean load of experts"
-            )
-        if request.model.note:
-            told.append(request.model.note)
         self.assumptions += told
+
+
+def _background(request: Request, engine: Engine) -> list[str]:
+    """What every answer rests on."""
+    told = [
+        f"software: {request.software.title} ({request.software.source})",
+        f"machine: {engine.node.title}",
+        f"constants fitted {_NEAR[engine.price.level]}",
+    ]
+    if any(layer.experts for layer in request.model.layers) and engine.imbalance is None:
+        told.append(f"the busiest device has {engine.price.constants.imbalance.value:.2f} × the mean load of experts")
+    if request.model.note:
+        told.append(request.model.note)
+    return told
 
 
 _NEAR = {
@@ -163,6 +176,93 @@ _NEAR = {
     "vendor": "to published measurements of this vendor's chips",
     "shared": "to other vendors' chips only: the interval is wide",
 }
+
+
+class Lesson(Known):
+    """The answer about a model that is trained."""
+
+    def __init__(self, course: Course, assumptions: list[str]) -> None:
+        super().__init__(assumptions)
+        self.course = course
+
+    def answer(self) -> Answer:
+        course, request = self.course, self.course.request
+        fits = self.fits(course.needs(course.way), course.usable, request.chip)
+        self.speechless = fits.fits is False
+        step = self.known(lambda: course.step)
+        rate = course.interval(course.per_second) if step else None
+        self._assume()
+        return Answer(
+            model=request.model.name,
+            chip=request.chip.name,
+            phase=request.phase,
+            chips=_chips(course.plan, request),
+            devices=course.plan.devices,
+            plan=course.plan,
+            formats=course.formats,
+            software=request.software.title,
+            memory=fits,
+            batch_per_chip=course.sequences / course.chips,
+            training_tokens_per_second_per_chip=rate,
+            mfu=self.known(lambda: rate and self._utilisation(rate)),
+            days=rate and self._days(rate),
+            cost_per_million_tokens=rate and self._cost(rate),
+            limits=_limits(step) if step else (),
+            by_operator=_rows(self.known(course.operators) or []),
+            assumptions=tuple(self.assumptions),
+            unknown=tuple(dict.fromkeys(self.unknown)),
+        )
+
+    def _utilisation(self, rate: Interval) -> Interval:
+        """Model FLOPs over the 16-bit peak: 6 a parameter and token, 4 where weights are frozen; attention left out."""
+        course = self.course
+        plain = course.formats.plain
+        peak = course.engine.price.peak(plain) * course.request.per_chip
+        flops = (4 if course.frozen else 6) * course.request.model.active_parameters()
+        return _scaled(rate, flops / peak)
+
+    def _days(self, rate: Interval) -> Interval | None:
+        request = self.course.request
+        chips = _chips(self.course.plan, request)
+        return _inverse(rate, request.tokens / chips / 86400) if request.tokens else None
+
+    def _cost(self, rate: Interval) -> Interval | None:
+        price = self.course.request.price
+        return _inverse(rate, price / 3600 * 1e6) if price else None
+
+    def _assume(self) -> None:
+        course, request = self.course, self.course.request
+        trained = f"adapters of rank {request.lora_rank} on frozen weights" if course.frozen else "every weight"
+        again = "layers computed again in the backward pass" if course.way.checkpointing else "nothing computed again"
+        self.assumptions += [
+            *_background(request, course.engine),
+            f"AdamW with fp32 states trains {trained}; ZeRO stage {course.way.zero}; {again}",
+            f"sequences of {request.workload.input:,} tokens, {course.sequences * course.plan.dp:,.0f} a step, "
+            "in micro-batches of one",
+        ]
+        if self.speechless:
+            self.assumptions.append(SILENT)
+
+
+def _chips(plan: Plan, request: Request) -> int:
+    return round(plan.devices / request.per_chip) or 1
+
+
+def _scaled(found: Interval, factor: float) -> Interval:
+    return Interval(found.value * factor, found.low * factor, found.high * factor)
+
+
+def _inverse(found: Interval, amount: float) -> Interval:
+    """Of so much at that rate."""
+    return Interval(amount / found.value, amount / found.high, amount / found.low)
+
+
+def _rows(priced: list[Priced]) -> tuple[Row, ...]:
+    """One row a name."""
+    found: dict[str, list[Priced]] = {}
+    for one in priced:
+        found.setdefault(one.operator.name, []).append(one)
+    return tuple(_row(name, each) for name, each in found.items())
 
 
 def _row(name: str, priced: list[Priced]) -> Row:

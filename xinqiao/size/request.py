@@ -70,6 +70,12 @@ class Request(NamedTuple):
     attention: str = ""
     node: str = ""  # a machine's name; '': the chip's usual one
     price: float = 0.0
+    tokens: float = 0.0  # of a training run; 0: no run is asked for
+    lora_rank: int = 0  # of adapters; 0: all weights are trained
+
+    @property
+    def learns(self) -> bool:
+        return self.phase in ("train", "finetune")
 
     @property
     def per_chip(self) -> int:
@@ -101,7 +107,7 @@ def check_numbers(asked: Mapping[str, Any]) -> None:
 def check(request: Request) -> None:
     """InputError names the option that this model or chip cannot have."""
     model, work, wanted = request.model, request.workload, request.wanted
-    longest = max(work.context, work.input + work.output)
+    longest = work.input if request.learns else max(work.context, work.input + work.output)
     if model.context and longest > model.context:
         raise InputError(
             f"{longest:,} tokens of context: {model.name} has {model.context:,} positions; "

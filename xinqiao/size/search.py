@@ -7,6 +7,7 @@ from xinqiao.chips import nodes
 from xinqiao.cost.price import Price
 from xinqiao.cost.unknown import Unknown
 from xinqiao.errors import InputError
+from xinqiao.size.course import Course
 from xinqiao.size.evaluate import Setting
 from xinqiao.size.iteration import Engine
 from xinqiao.size.plan import Formats, Plan
@@ -16,13 +17,13 @@ from xinqiao.size.request import MOST_CHIPS, Request
 def plans(request: Request, devices: int, inner: int) -> Iterator[Plan]:
     """All that keep the degrees which the user gave. inner: devices that the fast links join."""
     model, wanted = request.model, request.wanted
-    heads = min(layer.attention.heads for layer in model.layers)
+    heads = {layer.attention.heads for layer in model.layers}
     layers = sum(layer.count for layer in model.layers)
     experts = max((layer.experts.count for layer in model.layers if layer.experts), default=0)
     cp = wanted.cp or 1
-    for tp in [wanted.tp] if wanted.tp else _divisors(devices, min(heads, inner)):
+    for tp in [wanted.tp] if wanted.tp else _divisors(devices, min(*heads, inner)):
         for pp in [wanted.pp] if wanted.pp else _divisors(devices, min(layers, 16)):
-            if heads % tp or devices % (tp * pp * cp):
+            if any(number % tp for number in heads) or devices % (tp * pp * cp):
                 continue
             dp = devices // (tp * pp * cp)
             if wanted.dp and wanted.dp != dp:
@@ -43,9 +44,8 @@ def _expert_degrees(wanted: int, experts: int, tp: int, dp: int, cp: int) -> lis
 
 
 def _divisors(number: int, most: int) -> list[int]:
-    """Powers of two, and the number itself, that divide it."""
-    found = [n for n in (1 << i for i in range(number.bit_length())) if number % n == 0 and n <= most]
-    return found
+    """Powers of two, up to `most`, that divide it."""
+    return [n for n in (1 << i for i in range(number.bit_length())) if number % n == 0 and n <= most]
 
 
 def _inner(node: nodes.Node) -> int:
@@ -53,12 +53,12 @@ def _inner(node: nodes.Node) -> int:
     return max((level.size or 1 for level in node.levels if level.port != "scale_out"), default=1)
 
 
-def settings(request: Request, formats: Formats, chips: int) -> Iterator[Setting]:
+def engines(request: Request, formats: Formats, chips: int) -> Iterator[Engine]:
     """Every plan on so many chips; a plan that does not fit is among them."""
     node = nodes.load(request.node, request.chip) if request.node else nodes.of(request.chip)
     price = Price(request.chip, request.software)
     for plan in plans(request, chips * request.per_chip, _inner(node)):
-        yield Setting(request, Engine(request.model, plan, formats, price, node))
+        yield Engine(request.model, plan, formats, price, node)
 
 
 def best(request: Request, formats: Formats) -> Setting:
@@ -69,7 +69,7 @@ def best(request: Request, formats: Formats) -> Setting:
     """
     late, misfit = [], []
     for chips in _counts(request):
-        found = list(settings(request, formats, chips))
+        found = [Setting(request, engine) for engine in engines(request, formats, chips)]
         fitting = [setting for setting in found if setting.fits]
         if fitting:
             fastest = max(fitting, key=_worth)
@@ -82,6 +82,28 @@ def best(request: Request, formats: Formats) -> Setting:
     if not misfit:
         raise InputError(_no_plan(request))
     return max(misfit, key=lambda setting: setting.usable - setting.memory(1).total)
+
+
+def best_course(request: Request, formats: Formats) -> Course:
+    """The course with the most tokens/s a chip of those that fit, on the fewest chips; else the nearest to fitting."""
+    misfit = []
+    for chips in _counts(request):
+        found = [Course(request, engine) for engine in engines(request, formats, chips)]
+        fitting = [course for course in found if course.fits]
+        if fitting:
+            return max(fitting, key=_pace)
+        misfit += found
+    if not misfit:
+        raise InputError(_no_plan(request))
+    return max(misfit, key=lambda course: course.usable - course.needs(course.way).total)
+
+
+def _pace(course: Course) -> tuple[int, float]:
+    """First by tokens/s a chip; then those whose speed is unknown, by the room that they leave."""
+    try:
+        return 1, course.per_second
+    except Unknown:
+        return 0, -course.needs(course.way).total
 
 
 def _counts(request: Request) -> list[int]:
