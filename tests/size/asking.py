@@ -6,8 +6,9 @@ from xinqiao.chips import catalog
 from xinqiao.cost import software
 from xinqiao.size import catalogue, sizes
 from xinqiao.size.choose import Named, formats
+from xinqiao.size.evaluate import Setting
 from xinqiao.size.request import Request, Wanted, Workload
-from xinqiao.size.search import settings
+from xinqiao.size.search import engines
 
 chip_of, model_of = cache(catalog.load), cache(catalogue.load)
 
@@ -24,4 +25,4 @@ def request(model, chip, *, chips=1, phase="decode", stack="generic", wanted=Non
 
 def all_settings(asked):
     chosen, _ = formats(asked.model, asked.chip, Named())
-    return list(settings(asked, chosen, asked.chips))
+    return [Setting(asked, engine) for engine in engines(asked, chosen, asked.chips)]
