@@ -147,6 +147,10 @@ class Builder(Known):
             *_background(request, engine),
             f"prompts of {work.input:,} tokens, answers of {work.output:,}, decoding after {work.depth:,.0f}",
         ]
+        if work.drafted:
+            told.append(
+                f"{work.drafted} tokens drafted a step, {work.accepted:g} kept in the mean; drafting itself costs nothing"
+            )
         if self.speechless:
             told.append(SILENT)
         elif not work.batch:
