@@ -24,12 +24,14 @@ class Constants(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     compute     share of the 16-bit peak that a large GEMM reaches
     compute8    that share in 8 bits and below, relative to `compute`
-    attention   the share inside attention's core, relative to `compute`
+    attention   the share inside the core of a prompt's attention, relative to `compute`
+    decoding    the share inside the core of decoding, relative to `compute`
     half_rows   rows per weight at which a GEMM reaches half of its share
     memory      share of the bandwidth
     cache       share of the bandwidth in reading a KV cache, relative to `memory`
     sharpness   of the roofline's corner: (a^p + b^p)^(1/p) of arithmetic a and traffic b; infinite: the larger one
     launch      seconds from one kernel to the next, where the chip's file states none
+    core        seconds that one attention kernel takes at least, beside its launch
     host        seconds of the host for one kernel without a graph
     step        seconds of the host for one iteration of a serving engine
     link        share of a link's rate
@@ -42,11 +44,13 @@ class Constants(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     compute: Constant
     compute8: Constant
     attention: Constant
+    decoding: Constant
     half_rows: Constant
     memory: Constant
     cache: Constant
     sharpness: Constant
     launch: Constant
+    core: Constant
     host: Constant
     step: Constant
     link: Constant

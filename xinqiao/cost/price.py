@@ -80,7 +80,7 @@ class Price:
         if kernel.flops:
             arithmetic = kernel.flops / self.rate(kernel.format)
             if core:
-                arithmetic /= c.attention.value
+                arithmetic /= (c.decoding if kernel.kind == "decode_attention" else c.attention).value
             elif kernel.rows:
                 arithmetic *= 1 + self._half / kernel.rows
         traffic, cached = kernel.bytes / self.memory, kernel.cache / (self.memory * c.cache.value)
@@ -94,7 +94,7 @@ class Price:
             attention=products * kernel.count if core else 0.0,
             memory=traffic * moved * kernel.count,
             cache=cached * moved * kernel.count,
-            launch=self._launch * kernel.count,
+            launch=(self._launch + (c.core.value if core else 0.0)) * kernel.count,
         )
 
     def spread(self, time: Time, *, link: tuple[float, float] | None = None) -> float:
