@@ -312,7 +312,7 @@ _SIZE_NUMBERS = (
     ("pp", "INT", "Stages of pipeline parallelism."),
     ("dp", "INT", "Replicas."),
     ("ep", "INT", "Devices that share the experts of a layer."),
-    ("cp", "INT", "Devices that share one sequence's tokens."),
+    ("cp", "INT", "Devices that share one sequence's tokens; 1 unless given."),
     ("tpot-ms", "MS", "Most time per output token."),
     ("ttft-ms", "MS", "Most time to the first token."),
     ("hit-rate", "R", "Share of prompts that a prefix cache holds."),

@@ -172,6 +172,12 @@ def test_the_time_per_token_is_the_one_that_the_limit_is_about(phase):
     assert 39 < answer.tpot_ms.value < 40.1
 
 
+@pytest.mark.parametrize("phase", ["decode", "serve"])
+def test_a_longer_context_makes_a_token_later_in_every_phase(phase):
+    near, far = (ask("llama-3-8b", "h200", phase=phase, batch_per_chip=16, context=n) for n in (100, 8000))
+    assert far.tpot_ms.value > near.tpot_ms.value * 1.05
+
+
 def test_drafted_tokens_shorten_the_time_per_token():
     one, two = (ask("llama-3-8b", "h100", phase="decode", batch_per_chip=8, mtp=mtp) for mtp in ("", "1:0.9"))
     assert 0.5 < two.tpot_ms.value / one.tpot_ms.value < 0.65

@@ -114,6 +114,12 @@ def test_prompts(kind, batch, flops):
     assert core(KINDS[kind], batch)[0] == pytest.approx(flops)
 
 
+@pytest.mark.parametrize(("kind", "held"), [("GQA", 50), ("window", 50)])
+def test_a_prompt_reads_what_is_held_of_it(kind, held):
+    assert core(KINDS[kind], prompts(600, 200, 50))[1] == 3 * held * 2 * KV * DIM * 2
+    assert core(KINDS[kind], prompts(600, 200))[1] == 0
+
+
 def test_a_prompt_of_linear_attention_grows_with_its_tokens_only():
     one, four = (core(LINEAR, prompts(n, n))[0] for n in (256, 1024))
     assert four == 4 * one

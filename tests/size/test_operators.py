@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.size.layers import ALONE, EXPERTS, GQA, HIDDEN, MLA, context, decoding, model, prompts
+from tests.size.layers import ALONE, EXPERTS, GQA, HIDDEN, LINEAR, MLA, context, decoding, model, prompts
 from xinqiao.cost.kernel import Kernel
 from xinqiao.size import catalogue
 from xinqiao.size.operators import Message, operators
@@ -86,6 +86,8 @@ def test_mla_repeats_only_its_way_down_in_a_tensor_parallel_group():
         (DENSE, Plan(tp=2), EVEN, {"attention all-reduce", "mlp all-reduce", "logits"}),
         (DENSE, Plan(pp=3), EVEN, {"next stage"}),
         (DENSE, Plan(cp=2), prompts(), {"context"}),
+        (DENSE, Plan(cp=2), EVEN, {"context"}),
+        (model(LINEAR), Plan(cp=2), EVEN, set()),
         (MIXTURE, Plan(), EVEN, set()),
         (MIXTURE, Plan(dp=8), EVEN, set()),
         (MIXTURE, Plan(dp=8, ep=8), EVEN, {"dispatch", "combine"}),
@@ -110,6 +112,7 @@ def test_messages_where_devices_need_one_anothers_results(made, plan, batch, nam
         (Plan(tp=2), "attention all-reduce", Message("all_reduce", 1024 * HIDDEN * 2, 2)),
         (Plan(tp=2), "logits", Message("all_gather", 1024 * 4096 * 2, 2)),
         (Plan(tp=2, dp=4, pp=3), "next stage", Message("send", 1024 * HIDDEN * 2 / 2, 2, 8)),
+        (Plan(tp=2, cp=4), "context", Message("all_gather", 1024 * 16 / 2 * 64 * 2, 4, 2)),
         (Plan(dp=8, ep=8), "dispatch", Message("dispatch", HIDDEN * 2, 8, 1, 1024, 4, 0)),
         (Plan(tp=2, dp=4, ep=8), "dispatch", Message("dispatch", HIDDEN * 2, 8, 1, 512, 4, 0)),
         (Plan(dp=8, ep=8), "combine", Message("combine", HIDDEN * 2, 8, 1, 1024, 4, 0)),
@@ -117,6 +120,11 @@ def test_messages_where_devices_need_one_anothers_results(made, plan, batch, nam
 )
 def test_what_messages_carry(plan, name, message):
     assert messages(run(EVEN, MIXTURE if plan.ep > 1 else DENSE, plan))[name] == message
+
+
+def test_context_parallel_devices_gather_what_a_prompt_keeps():
+    made = messages(run(prompts(600, 200, 50), DENSE, Plan(cp=2)))
+    assert made["context"] == Message("all_gather", 3 * 250 * 2 * 4 * 64 * 2, 2, 1)
 
 
 def test_tokens_travel_in_8_bits_to_experts_that_multiply_so_and_come_back_in_16():

@@ -6,7 +6,7 @@ from tests.size.layers import model
 from tests.size.test_iteration import engine
 from xinqiao.size.iteration import iteration
 from xinqiao.size.plan import Batch, Plan
-from xinqiao.size.speed import Drafts, decode, loaded, loaded_batch, prefill, static
+from xinqiao.size.speed import Drafts, Past, decode, loaded, loaded_batch, prefill, static
 
 
 def test_decoding_makes_a_token_of_each_sequence_in_a_step():
@@ -61,6 +61,14 @@ def test_a_loaded_engine_takes_in_as_many_prompts_as_it_finishes(sequences, inpu
     batch = loaded_batch(engine(), sequences, inputs, outputs)
     assert batch.prefill / inputs == pytest.approx(sequences / outputs)
     assert batch.context == inputs + outputs / 2
+
+
+@pytest.mark.parametrize(
+    ("past", "before", "context"), [(Past(), 0, 640), (Past(100), 100, 740), (Past(100, 9000), 100, 9000)]
+)
+def test_what_is_there_already(past, before, context):
+    batch = loaded_batch(engine(), 64, 512, 256, past)
+    assert (batch.before, batch.context, batch.length) == (before, context, 512)
 
 
 def test_a_loaded_engine_is_slower_than_one_whose_prompts_are_elsewhere():
