@@ -5,8 +5,8 @@
     seconds    = (arithmetic^p + traffic^p)^(1/p) + launch
 
 The shares, p and the launch are `constants`. A kernel's arithmetic and traffic share its seconds in proportion to
-arithmetic^p and traffic^p: d log(seconds) / d log(arithmetic) is that share, so a constant that is off by a factor moves
-the total by its share of that factor, which is how intervals are computed.
+arithmetic^p and traffic^p: d log(seconds) / d log(arithmetic) is that share, so a constant that is off by a factor
+moves the total by its share of that factor, which is how intervals are computed.
 """
 
 from math import exp, hypot, log, sqrt
@@ -84,8 +84,9 @@ class Price:
             elif kernel.rows:
                 arithmetic *= 1 + self._half / kernel.rows
         traffic, cached = kernel.bytes / self.memory, kernel.cache / (self.memory * c.cache.value)
-        a, b = arithmetic**p, (traffic + cached) ** p
-        seconds = (a + b) ** (1 / p)
+        larger = max(arithmetic, traffic + cached) or 1e-30  # powers of shares of it neither vanish nor overflow
+        a, b = (arithmetic / larger) ** p, ((traffic + cached) / larger) ** p
+        seconds = larger * (a + b) ** (1 / p)
         products = seconds * a / (a + b) if a else 0.0
         moved = (seconds - products) / ((traffic + cached) or 1.0)
         return Time(
@@ -118,7 +119,6 @@ class Price:
 
     def _peak_spread(self) -> float:
         return max((_range(self.device.peak_interval(TORCH[form])) for form in self._rates), default=0.0)
-
 
 
 def interval(value: float, spread: float) -> Interval:
