@@ -218,11 +218,11 @@ def groups(found: list[Point]) -> dict[str, list[Point]]:
     return made
 
 
-def held_out(found: list[Point], start: Fit) -> list[Held]:
-    """Every point, predicted from a fit that never saw its group: once a group."""
+def held_out(found: list[Point], start: Fit, chosen: dict[str, list[Point]] | None = None) -> list[Held]:
+    """Every point of those groups (all by default), predicted from a fit that never saw its group: once a group."""
     fits: dict[tuple[int, ...], Fit] = {}  # some groups are the same points
     answers = []
-    for name, out in groups(found).items():
+    for name, out in (chosen or groups(found)).items():
         key = tuple(p.number for p in out)
         if key not in fits:
             fits[key] = fit([p for p in found if p not in out], start)

@@ -84,8 +84,9 @@ class Price:
             elif kernel.rows:
                 arithmetic *= 1 + self._half / kernel.rows
         traffic, cached = kernel.bytes / self.memory, kernel.cache / (self.memory * c.cache.value)
-        a, b = arithmetic**p, (traffic + cached) ** p
-        seconds = (a + b) ** (1 / p)
+        larger = max(arithmetic, traffic + cached) or 1e-30  # powers of shares of it neither vanish nor overflow
+        a, b = (arithmetic / larger) ** p, ((traffic + cached) / larger) ** p
+        seconds = larger * (a + b) ** (1 / p)
         products = seconds * a / (a + b) if a else 0.0
         moved = (seconds - products) / ((traffic + cached) or 1.0)
         return Time(
