@@ -94,7 +94,8 @@ class Price:
             attention=products * kernel.count if core else 0.0,
             memory=traffic * moved * kernel.count,
             cache=cached * moved * kernel.count,
-            launch=(self._launch + (c.core.value if core else 0.0)) * kernel.count,
+            launch=self._launch * kernel.count,
+            core=c.core.value * kernel.count if core else 0.0,
         )
 
     def spread(self, time: Time, *, link: tuple[float, float] | None = None) -> float:
@@ -111,6 +112,7 @@ class Price:
             (time.memory + time.cache, hypot(c.memory.spread, _range(figures("bandwidth")))),
             (time.cache, c.cache.spread),
             (time.launch, c.launch.spread if self.device.launch is None else _range(figures("launch"))),
+            (time.core, c.core.spread),
             (time.host, hypot(c.host.spread, c.step.spread)),
             (time.link, hypot(c.link.spread, _range(link))),
             (time.latency, c.latency.spread),
