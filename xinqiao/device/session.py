@@ -115,7 +115,7 @@ def _start(chip: Chip, *, shapes: bool, policy: Policy | None, devices: int | No
     major, minor = cuda.capability(chip)
     hip = bool(chip.cuda and chip.cuda.hip)
     started = core.start(
-        name.encode(), word.encode(), count, float(figures.capacity or 0), roofline.launch_seconds(chip),
+        name.encode(), word.encode(), count, float(figures.capacity or 0), roofline.price(chip).launch,
         int(shapes), int(host_rng), major, minor, int(hip),
     )  # fmt: skip
     if not started:
