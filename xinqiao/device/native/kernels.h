@@ -278,6 +278,12 @@ inline Tensor host_alias(const Tensor& t) {
   return to_host(t);
 }
 
+// One kernel on a chip. On the CPU it is a product for each group, whose rows are values that shapes mode does not have.
+inline void grouped_product(const c10::OperatorHandle& handle, torch::jit::Stack* stack) {
+  if (config.shapes) return fallback(handle, stack);
+  handle.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack);
+}
+
 inline std::vector<std::string> registered; // for the check that nothing bypasses the fallback
 
 inline bool needs_kernel(const c10::OperatorName& name, const c10::OperatorHandle& handle) {
