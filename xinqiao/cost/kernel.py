@@ -6,7 +6,7 @@ BITS = {
     **{"fp64": 64.0, "fp32": 32.0, "tf32": 32.0, "fp16": 16.0, "bf16": 16.0, "fp8": 8.0, "int8": 8.0},
     **{"mxfp8": 8.25, "mxfp4": 4.25, "fp4": 4.5, "int4": 4.25},  # with the scales of their blocks
 }
-PRODUCT = {"mxfp8": "fp8", "mxfp4": "fp4"}  # the number format whose peak a storage format multiplies at
+PRODUCT = {"mxfp8": "fp8", "mxfp4": "fp4"}  # the key of a chip's `compute` that a storage format multiplies at
 
 
 def stored(name: str) -> float:
@@ -38,11 +38,13 @@ class Kernel(NamedTuple):
 def gemm(m: float, n: float, k: float, form: str = "bf16", *, inputs: str = "", groups: float = 1.0) -> Kernel:
     """[m, k] × [k, n], weights in `form`, activations read in `inputs` ('': as the weights) and written in 16 bits.
 
+    Products run in the format of the activations: weights that are kept smaller are decoded on the way.
     groups: weights of that shape, each with its own m rows, in one kernel (grouped GEMM of experts).
     """
     read = m * k * stored(inputs or form) + n * k * stored(form)
     kind = "gemm" if groups == 1 else "grouped_gemm"
-    return Kernel(kind, PRODUCT.get(form, form), 2 * m * n * k * groups, (read + 2 * m * n) * groups, 0.0, m)
+    product = inputs or form
+    return Kernel(kind, PRODUCT.get(product, product), 2 * m * n * k * groups, (read + 2 * m * n) * groups, 0.0, m)
 
 
 def prefill_attention(

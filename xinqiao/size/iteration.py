@@ -88,11 +88,12 @@ def _host(engine: Engine, batch: Batch, priced: list[Priced], device: float) -> 
 def _time(engine: Engine, operator: Operator) -> Time:
     if isinstance(operator.what, Kernel):
         return engine.price.kernel(operator.what)
-    moved = _transfer(engine, operator.what)
+    moved = transfer(engine, operator.what)
     return Time(link=moved.link, latency=moved.latency)
 
 
-def _transfer(engine: Engine, message: Message) -> links.Transfer:
+def transfer(engine: Engine, message: Message) -> links.Transfer:
+    """Seconds of one collective; Unknown names a link's rate that no source states."""
     constants = engine.price.constants
     reached = links.Efficiency(constants.link.value, constants.latency.value)
     group = links.Group(message.ranks, message.stride)

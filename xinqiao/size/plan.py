@@ -55,6 +55,7 @@ class Batch(NamedTuple):
     prefill: float = 0.0
     length: float = 0.0
     before: float = 0.0
+    trained: bool = False  # the head sees every token, not only the last of a prompt
 
     @property
     def tokens(self) -> float:
@@ -63,4 +64,5 @@ class Batch(NamedTuple):
     @property
     def results(self) -> float:
         """Rows that the head turns into logits."""
-        return self.sequences * self.queries + (self.prefill / self.length if self.prefill else 0.0)
+        prompts = self.prefill / (1.0 if self.trained else self.length) if self.prefill else 0.0
+        return self.sequences * self.queries + prompts
