@@ -1,8 +1,52 @@
-from xinqiao.size.model import *
-from functools import cache
-def llama(n,L,h,f,nh,nkv,v):
-    return Model(name=n,family="llama",hidden=h,vocab=v,layers=(Layer(count=L,attention=Attention(heads=nh,kv_heads=nkv,head_dim=h//nh,value_dim=h//nh),inner=f),),tied=False,context=4096,stored="bf16",source="")
-mla=Attention(heads=128,kv_heads=1,head_dim=192,value_dim=128,q_rank=1536,kv_rank=512,rope_dim=64)
-ds=Model(name="ds",family="deepseek_v3",hidden=7168,vocab=129280,layers=(Layer(count=3,attention=mla,inner=18432),Layer(count=58,attention=mla,experts=Experts(count=256,top_k=8,inner=2048,shared_inner=2048))),tied=False,context=4096,stored="fp8",source="")
-M={"llama-2-7b":llama("l",32,4096,11008,32,32,32000),"llama-2-70b":llama("l",80,8192,28672,64,8,32000),"llama-3-8b":llama("l",32,4096,14336,32,8,128256),"llama-3-70b":llama("l",80,8192,28672,64,8,128256),"deepseek-r1":ds,"deepseek-v3":ds}
-def load(n): return M[n]
+"""Public models by name: `models/*.json` hold the keys of each one's published config.json that say what it is."""
+
+from pathlib import Path
+
+from xinqiao.errors import InputError, nearest
+from xinqiao.size.config import from_keys, read
+from xinqiao.size.keys import load as load_keys
+from xinqiao.size.model import Model
+
+FOLDER = Path(__file__).parent / "models"
+_ENDINGS = ("-hf", "-instruct", "-chat", "-base")  # of published names; the same widths under each
+
+
+def names() -> list[str]:
+    """All models, sorted."""
+    return sorted(file.stem for file in FOLDER.glob("*.json"))
+
+
+def load(name: str) -> Model:
+    """A model by name ('qwen3-8b') or by its name on Hugging Face ('Qwen/Qwen3-8B', 'meta-llama/Llama-2-7b-hf')."""
+    wanted = name.lower().rpartition("/")[2]
+    found = wanted if _file(wanted).exists() else _plain(wanted)
+    if not _file(found).exists():
+        close = nearest(found, names()) or f"; known are {', '.join(names())}"
+        raise InputError(f"no model '{name}'{close}; or name a folder with a config.json")
+    keys = load_keys(_file(found))
+    return from_keys(keys, name=found, source=keys.word("source"))
+
+
+def find(text: str) -> Model:
+    """The model of an existing folder or config.json; else the one of that name."""
+    path = Path(text)
+    if path.exists():
+        return read(path)
+    if text.endswith(".json") or text.startswith((".", "/", "~")):
+        raise InputError(
+            f"{text}: no such file or folder; name a checkpoint's folder, its config.json, or a public model"
+        )
+    return load(text)
+
+
+def _file(name: str) -> Path:
+    return FOLDER / f"{name}.json"
+
+
+def _plain(name: str) -> str:
+    """Without what publishers put around a name."""
+    plain = name.removeprefix("meta-")
+    for _ in _ENDINGS:
+        for ending in _ENDINGS:
+            plain = plain.removesuffix(ending)
+    return plain

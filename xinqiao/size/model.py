@@ -7,8 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 Part = Literal[
-    *("attention", "indexer", "mlp", "experts", "shared", "router"),
-    *("embedding", "head", "norms", "streams", "mtp"),
+    "attention", "indexer", "mlp", "experts", "shared", "router", "embedding", "head", "norms", "streams", "mtp"
 ]
 
 
@@ -70,7 +69,7 @@ class Matrix(NamedTuple):
     name: str  # 'q', 'kv_a', 'gate', 'down', …; a bias: 'q.bias'; of MTP: 'experts.gate'
     n: int
     k: int  # 1: a vector
-    count: int  # in the model
+    count: int  # type: ignore[assignment]  # in the model; hides the tuple's method of that name
 
     @property
     def parameters(self) -> int:
