@@ -52,8 +52,10 @@ def _grouped(context: Context, layer: Attention) -> Iterator[Made]:
     plan, batch, formats = context.plan, context.batch, context.formats
     heads, kv_heads = layer.heads / plan.tp, max(layer.kv_heads / plan.tp, 1.0)
     both = layer.head_dim + layer.value_dim
-    yield from _named("attention qkv", context.linear(heads * layer.head_dim + kv_heads * both, context.model.hidden))
-    yield "rope and cache", "attention", elementwise(context.tokens * (heads * layer.head_dim + kv_heads * both))
+    widths = (heads * layer.head_dim, kv_heads * layer.head_dim, kv_heads * layer.value_dim)
+    for n in widths if context.written.split else (sum(widths),):
+        yield from _named("attention qkv", context.linear(n, context.model.hidden))
+    yield from _positions(context, layer, widths)
     if batch.sequences:
         keys = _seen(layer, batch.context) / plan.cp
         read = kv_heads if context.grouped_queries else heads
@@ -77,6 +79,19 @@ def _grouped(context: Context, layer: Attention) -> Iterator[Made]:
             kv_heads=kv_heads,
             form=formats.attention,
         )
+
+
+def _positions(context: Context, layer: Attention, widths: tuple[float, ...]) -> Iterator[Made]:
+    """Norms and rotary positions of queries and keys, and the way of keys and values into the cache."""
+    written, batch = context.written, context.batch
+    rotated = widths[:2] if written.split else (sum(widths),)
+    for width in rotated:
+        if written.split and layer.qk_norm:
+            yield "attention norms", "attention", written.norm.over(context.tokens * width)
+        yield "rope and cache", "attention", written.rope.over(context.tokens * width)
+    if written.append:
+        held = batch.sequences * _seen(layer, batch.context) / context.plan.cp if written.grows else 0.0
+        yield "cache append", "attention", written.append.over((context.tokens + held) * sum(widths[1:]))
 
 
 def _latent(context: Context, layer: Attention) -> Iterator[Made]:

@@ -39,6 +39,7 @@ class Engine(NamedTuple):
             self.redundant,
             self.software.fused_quantise,
             self.software.grouped_queries,
+            self.software.written,
         )
 
 

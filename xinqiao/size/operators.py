@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from xinqiao.cost.kernel import Kernel, elementwise, gemm, stored
+from xinqiao.cost.software import Written
 from xinqiao.size.attention import attention
 from xinqiao.size.model import Experts, Layer, Model
 from xinqiao.size.plan import Batch, Formats, Plan
@@ -44,6 +45,7 @@ class Context(NamedTuple):
     redundant: int = 0  # copies of experts that balance the load
     fused_quantise: bool = True
     grouped_queries: bool = True  # decode reads a KV head once for all its query heads
+    written: Written = Written()
 
     @property
     def tokens(self) -> float:
@@ -68,24 +70,29 @@ class Context(NamedTuple):
 
 def operators(context: Context) -> Iterator[Operator]:
     """Of one iteration: embedding, this plan's share of every layer, head and sampling."""
-    model, plan, batch = context.model, context.plan, context.batch
+    model, plan, batch, written = context.model, context.plan, context.batch, context.written
     yield Operator("embedding", "embedding", elementwise(context.tokens * model.hidden))
+    if written.positions:
+        length = batch.length if batch.prefill else batch.queries
+        yield Operator("positions", "embedding", written.positions.over(length * model.layers[0].attention.head_dim))
     for layer in model.layers:
         for made in layer_operators(context, layer):
             yield made._replace(times=made.times * layer.count)
     if plan.pp > 1:
         yield Operator("send", "links", Message("send", context.tokens * model.hidden * 2 / plan.tp, 2, plan.tp), plan.pp - 1)
-    yield Operator("norm", "head", elementwise(batch.results * model.hidden, passes=2))
+    yield Operator("norm", "head", written.norm.over((context.tokens if written.residual else batch.results) * model.hidden))
     yield Operator("head", "head", context.plain(model.vocab / plan.tp, model.hidden, rows=batch.results))
     if plan.tp > 1:
         yield Operator("logits", "links", Message("all_gather", batch.results * model.vocab * 2 / plan.tp, plan.tp))
-    yield Operator("sampling", "head", elementwise(batch.results * model.vocab, passes=4, count=3))
+    yield Operator("sampling", "head", written.sampling.over(batch.results * model.vocab))
 
 
 def layer_operators(context: Context, layer: Layer) -> Iterator[Operator]:
     """Of one layer."""
     hidden, tokens = context.model.hidden, context.tokens
-    yield Operator("norm", "norms", elementwise(tokens * hidden, passes=4, count=2))
+    yield Operator("norm", "norms", context.written.norm.over(tokens * hidden), 2)
+    if context.written.residual:
+        yield Operator("residual", "norms", context.written.residual.over(tokens * hidden), 2)
     yield from (Operator(name, part, kernel) for name, part, kernel in attention(context, layer.attention))
     yield from _reduced(context, "attention output")
     if layer.inner:
@@ -103,9 +110,11 @@ def _reduced(context: Context, name: str) -> Iterator[Operator]:
 
 def _feed_forward(context: Context, part: str, inner: int, *, gated: bool = True) -> Iterator[Operator]:
     hidden, width = context.model.hidden, inner / context.plan.tp
-    first = 2 * width if gated else width
-    yield from _each(f"{part} gate and up" if gated else f"{part} up", part, context.linear(first, hidden))
-    yield Operator(f"{part} activation", part, elementwise(context.tokens * width, passes=3 if gated else 2))
+    firsts = [width, width] if gated and context.written.split else [2 * width] if gated else [width]
+    for first in firsts:
+        yield from _each(f"{part} gate and up" if gated else f"{part} up", part, context.linear(first, hidden))
+    activation = context.written.activation.over if gated else elementwise
+    yield Operator(f"{part} activation", part, activation(context.tokens * width))
     yield from _each(f"{part} down", part, context.linear(hidden, width))
 
 
@@ -118,7 +127,7 @@ def _experts(context: Context, experts: Experts) -> Iterator[Operator]:
     """Router, shared experts, and routed ones: split by `ep`, or by `tp` where ep is 1."""
     plan, model, tokens = context.plan, context.model, context.tokens
     yield Operator("router", "router", gemm(tokens, experts.count, model.hidden, context.formats.plain))
-    yield Operator("router choice", "router", elementwise(tokens * experts.count, passes=4, count=2))
+    yield Operator("router choice", "router", context.written.router.over(tokens * experts.count))
     if experts.shared_inner:
         yield from _feed_forward(context, "shared", experts.shared_inner)
     spread = plan.ep > plan.tp  # beyond the devices that hold the same tokens: they travel
@@ -145,14 +154,14 @@ def _routed(context: Context, experts: Experts, own: float) -> Iterator[Operator
     met_by = own * max(plan.ep / plan.tp, 1) if plan.ep > plan.tp else context.tokens
     if plan.ep > plan.tp:
         met_by = own * plan.ep
-    pairs = met_by * experts.top_k / plan.ep * context.imbalance
+    pairs = met_by * experts.top_k / plan.ep * (context.imbalance if plan.ep > 1 else 1.0)
     hit = max(local * (1 - (1 - experts.top_k / experts.count) ** met_by), min(local, 1.0))
     rows = pairs / hit
     inputs = context.formats.activations
-    yield Operator("experts permute", "experts", elementwise(pairs * hidden, passes=2))
+    yield Operator("experts permute", "experts", context.written.permute.over(pairs * hidden))
     if not context.fused_quantise and context.quantised:
         yield Operator("experts: quantise", "experts", elementwise(pairs * hidden, passes=1.5))
     yield Operator("experts gate and up", "experts", gemm(rows, 2 * inner, hidden, form, inputs=inputs, groups=hit))
-    yield Operator("experts activation", "experts", elementwise(pairs * inner, passes=3))
+    yield Operator("experts activation", "experts", context.written.activation.over(pairs * inner))
     yield Operator("experts down", "experts", gemm(rows, hidden, inner, form, inputs=inputs, groups=hit))
-    yield Operator("experts sum", "experts", elementwise(pairs * hidden, passes=1.2))
+    yield Operator("experts sum", "experts", context.written.collect.over(pairs * hidden))
