@@ -16,9 +16,8 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from published import Point, points, predict
+from published import Point, chip_of, points, predict
 
-from xinqiao.chips import catalog
 from xinqiao.cost import constants as frozen
 from xinqiao.cost.constants import Constant, Constants
 from xinqiao.cost.price import Z80, Price
@@ -38,6 +37,7 @@ PRIOR = {
     "link": (0.70, 0.20),
     "latency": (4e-6, 0.5),
     "imbalance": (1.2, 0.12),
+    "training": (1.3, 0.2),
 }
 NAMES = tuple(PRIOR)
 VENDOR, CHIP = 0.10, 0.08  # spreads of what a vendor or a chip adds
@@ -69,7 +69,7 @@ class Layout:
     """Where each term lies in the vector: ('', name), (vendor, name), (chip, name)."""
 
     def __init__(self, found: list[Point]) -> None:
-        chips = {point.chip: catalog.load(point.chip).vendor for point in found}
+        chips = {point.chip: chip_of(point.chip).vendor for point in found}
         vendors = sorted({*chips.values(), *(d.vendor for d in DIRECT)})
         self.chips = chips
         self.terms = [("", name) for name in NAMES]
@@ -94,7 +94,7 @@ class Layout:
 
 def residual(layout: Layout, vector: np.ndarray, point: Point) -> float:
     """log(predicted / published)."""
-    chip = catalog.load(point.chip)
+    chip = chip_of(point.chip)
     value, _ = predict(point, layout.constants(vector, chip.name, chip.vendor))
     return log(value / point.figure("value"))
 
@@ -195,7 +195,7 @@ def held_out(layout: Layout, found: list[Point], left: float) -> list[tuple[str,
         text = frozen_file(layout, vector, covariance, left)
         file = msgspec.toml.decode(text.encode(), type=frozen._File)
         for point in out:
-            chip = catalog.load(point.chip)
+            chip = chip_of(point.chip)
             known = {p.chip for p in rest}
             merged = file.vendor.get(chip.vendor, {}) | (file.chip.get(chip.name, {}) if chip.name in known else {})
             mine = msgspec.structs.replace(file.shared, **merged)
@@ -208,7 +208,7 @@ def held_out(layout: Layout, found: list[Point], left: float) -> list[tuple[str,
 def _spread(point: Point, time, mine: Constants) -> float:  # noqa: ANN001
     from xinqiao.cost import software
 
-    price = Price(catalog.load(point.chip), software.load(point.software), mine)
+    price = Price(chip_of(point.chip), software.load(point.software), mine)
     return price.spread(time)
 
 

@@ -7,6 +7,7 @@ import csv
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from math import exp, log
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from xinqiao.size.operators import Message
 from xinqiao.size.plan import Formats, Plan
 
 FILE = Path(__file__).with_name("published.csv")
+chip_of = cache(catalog.load)
+node_of = cache(lambda name: nodes.of(chip_of(name)))
 MAX_BATCH_MEMORY = 0.93 * 0.9  # engines of that benchmark: 93 % of the device, of what is left 90 % for the cache
 
 
@@ -50,10 +53,10 @@ def points() -> list[Point]:
 
 
 def engine(point: Point, found: Constants | None) -> Engine:
-    chip = catalog.load(point.chip)
+    chip = chip_of(point.chip)
     model = catalogue.load(point.model)
     formats = Formats(weights=point.weights, cache="bf16" if "deepseek" in point.model else point.weights)
-    return Engine(model, point.plan, formats, Price(chip, software.load(point.software), found), nodes.of(chip))
+    return Engine(model, point.plan, formats, Price(chip, software.load(point.software), found), node_of(point.chip))
 
 
 def predict(point: Point, found: Constants | None = None) -> tuple[float, Time]:
@@ -68,14 +71,14 @@ def predict(point: Point, found: Constants | None = None) -> tuple[float, Time]:
 
 def _product(point: Point, found: Constants | None) -> tuple[float, Time]:
     m, n, k = map(int, point.phase.split()[1:])
-    time = Price(catalog.load(point.chip), software.load(point.software), found).kernel(gemm(m, n, k, point.weights))
+    time = Price(chip_of(point.chip), software.load(point.software), found).kernel(gemm(m, n, k, point.weights))
     return 2 * m * n * k / time.seconds / 1e12, time
 
 
 def _message(point: Point, found: Constants | None) -> tuple[float, Time]:
-    chip = catalog.load(point.chip)
+    chip = chip_of(point.chip)
     price = Price(chip, software.load(point.software), found)
-    wide = Engine(catalogue.load("deepseek-v3"), point.plan, Formats(), price, nodes.of(chip))
+    wide = Engine(catalogue.load("deepseek-v3"), point.plan, Formats(), price, node_of(point.chip))
     size = 7168 * (1.03 if point.weights == "fp8" else 2.0)
     moved = transfer(wide, Message(point.phase, size, int(point.ep), 1, point.figure("sequences"), 8))
     time = Time(link=moved.link, latency=moved.latency)

@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from xinqiao.chips import nodes
+from xinqiao.chips.nodes import Node
 from xinqiao.chips.spec import Chip
 from xinqiao.cost import links
 from xinqiao.cost.kernel import Kernel
@@ -20,7 +22,7 @@ class Engine(NamedTuple):
     plan: Plan
     formats: Formats
     price: Price
-    node: links.Node
+    node: Node
     imbalance: float | None = None  # of experts; None: the fitted constant
     redundant: int = 0
 
@@ -59,7 +61,7 @@ class Iteration(NamedTuple):
 
 def engine(model: Model, chip: Chip, plan: Plan, formats: Formats, software: Software) -> Engine:
     """With the chip's usual machine and fitted constants."""
-    return Engine(model, plan, formats, Price(chip, software), links.of(chip))
+    return Engine(model, plan, formats, Price(chip, software), nodes.of(chip))
 
 
 def iteration(engine: Engine, batch: Batch) -> Iteration:
@@ -98,8 +100,8 @@ def transfer(engine: Engine, message: Message) -> links.Transfer:
     constants = engine.price.constants
     reached = links.Efficiency(constants.link.value, constants.latency.value)
     group = links.Group(message.ranks, message.stride)
-    if message.kind in ("dispatch", "combine"):
-        function = links.dispatch if message.kind == "dispatch" else links.combine
-        return function(engine.node, group, message.tokens, message.bytes, message.top_k, reached)
+    if message.top_k:
+        routing = links.Routing(message.tokens, message.bytes, message.top_k, message.servers)
+        return links.dispatch(engine.node, group, routing, reached)
     plain = {"all_reduce": links.all_reduce, "all_gather": links.all_gather, "send": links.point_to_point}
     return plain[message.kind](engine.node, group, message.bytes, reached)

@@ -10,11 +10,15 @@ from xinqiao.size.model import Experts, Layer, Model
 from xinqiao.size.plan import Batch, Formats, Plan
 
 
+EVERY_SERVER = 1 << 20
+
+
 class Message(NamedTuple):
     """One collective over `ranks` devices that are `stride` apart.
 
     kind    'all_reduce', 'all_gather', 'reduce_scatter', 'send', 'dispatch' or 'combine'
-    bytes   of one device's tensor; of one token for dispatch and combine, which have `tokens` that go to `top_k` each
+    bytes   of one device's tensor, for a gather of the whole; of one token for dispatch and combine, which have
+            `tokens` that go to `top_k` experts each, and through at most `servers` servers (0: straight to each expert)
     """
 
     kind: str
@@ -23,6 +27,7 @@ class Message(NamedTuple):
     stride: int = 1
     tokens: float = 0.0
     top_k: int = 0
+    servers: int = 0
 
 
 class Operator(NamedTuple):
@@ -83,7 +88,7 @@ def operators(context: Context) -> Iterator[Operator]:
     yield Operator("norm", "head", written.norm.over((context.tokens if written.residual else batch.results) * model.hidden))
     yield Operator("head", "head", context.plain(model.vocab / plan.tp, model.hidden, rows=batch.results))
     if plan.tp > 1:
-        yield Operator("logits", "links", Message("all_gather", batch.results * model.vocab * 2 / plan.tp, plan.tp))
+        yield Operator("logits", "links", Message("all_gather", batch.results * model.vocab * 2, plan.tp))
     yield Operator("sampling", "head", written.sampling.over(batch.results * model.vocab))
 
 
@@ -132,17 +137,16 @@ def _experts(context: Context, experts: Experts) -> Iterator[Operator]:
         yield from _feed_forward(context, "shared", experts.shared_inner)
     spread = plan.ep > plan.tp  # beyond the devices that hold the same tokens: they travel
     own = tokens / plan.tp if spread else tokens
+    route = Message("dispatch", 0.0, plan.ep, 1, own, experts.top_k, 0 if context.batch.sequences else EVERY_SERVER)
     if spread:
         code = stored("fp8") if context.quantised else 2.0
-        stride = 1
-        yield Operator("dispatch", "links", Message("dispatch", model.hidden * code, plan.ep, stride, own, experts.top_k))
+        yield Operator("dispatch", "links", route._replace(bytes=model.hidden * code))
     yield from _routed(context, experts, own)
     if spread:
-        yield Operator("combine", "links", Message("combine", model.hidden * 2.0, plan.ep, 1, own, experts.top_k))
+        yield Operator("combine", "links", route._replace(kind="combine", bytes=model.hidden * 2.0))
     if plan.tp > 1:
         nbytes = tokens * model.hidden * 2
-        kind = "all_gather" if spread else "all_reduce"
-        yield Operator("experts output", "links", Message(kind, nbytes / (plan.tp if spread else 1), plan.tp))
+        yield Operator("experts output", "links", Message("all_gather" if spread else "all_reduce", nbytes, plan.tp))
 
 
 def _routed(context: Context, experts: Experts, own: float) -> Iterator[Operator]:

@@ -40,7 +40,8 @@ def step(engine: Engine, training: Training) -> Time:
             computing.append(priced.time.times(1 + training.recompute + (BACKWARD_ATTENTION if core else BACKWARD)))
         else:
             messages.append(priced.time.times(2.0))
-    micro = overlapped(together(computing), together(messages), engine.software.overlap)
+    slower = engine.price.constants.training.value
+    micro = overlapped(together(computing).times(slower), together(messages), engine.software.overlap)
     bubble = (plan.pp - 1) / (count + plan.pp - 1)
     pipeline = micro.times(count / plan.pp / (1 - bubble))
     return together((overlapped(pipeline, _gradients(engine, training), engine.software.overlap), _update(engine, training)))
