@@ -32,4 +32,4 @@ with torch.inference_mode():
         held = [tuple(torch.empty(shape, dtype=torch.bfloat16, device=device) for _ in "kv") for _ in model.model.layers]
         cache = DynamicCache(held)
         for _ in range(steps):
-            model(torch.empty(4, 1, dtype=torch.long, device=device), past_key_values=cache)
+            model(torch.empty(4, 1, dtype=torch.long, device=device), cache=cache)
