@@ -113,5 +113,3 @@ def _foreach(name: str, overload: str, inputs: Tensors, outputs: Tensors) -> flo
         return float(read + _all(outputs))
     first = _all(inputs[: len(inputs) // lists])
     return float(2 * first if bare in ("copy", "zero") else read + first)
-
-
