@@ -61,7 +61,7 @@ def test_few_queries_read_a_cache():
 def test_many_queries_are_a_prompt(causal, keys):
     q, k = t(1, 32, 4096, 128), t(1, 8, 4096, 128)
     found = lower(FLASH, "bfloat16", [q, k, k], [], flag=causal)
-    expected = kernel.prefill_attention(4096, keys, 32, 128, 128, kv_heads=8)
+    expected = kernel.prefill_attention(4096, keys, 32, (128, 128), kv_heads=8)
     assert found.flops == expected.flops
     assert found.bytes == expected.bytes
     back = lower(f"{FLASH}_backward", "bfloat16", [q, q, k, k], [], flag=causal)

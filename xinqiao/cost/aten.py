@@ -78,10 +78,9 @@ def _attention(inputs: Tensors, form: str, work: float, *, backward: bool) -> Ke
         moved = 2 * float(q.bytes + k.bytes + v.bytes) + 2 * result
         return Kernel("prefill_attention", form, work, moved)
     if queries <= FEW < keys:
-        read = float(k.bytes + v.bytes)
-        made = decode_attention(rows, 1, keys, 1, d_qk, d_v, cached=read / keys, form=form)
+        made = decode_attention(rows, keys, 1, (d_qk, d_v), cache=float(k.bytes + v.bytes), form=form)
         return made._replace(flops=work, bytes=q.bytes + result)
-    made = prefill_attention(rows, seen, 1, d_qk, d_v, form=form)
+    made = prefill_attention(rows, seen, 1, (d_qk, d_v), form=form)
     return made._replace(flops=work, bytes=q.bytes + k.bytes + v.bytes + result)
 
 

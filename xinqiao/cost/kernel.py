@@ -48,29 +48,26 @@ def gemm(m: float, n: float, k: float, form: str = "bf16", *, inputs: str = "", 
 
 
 def prefill_attention(
-    tokens: float, keys: float, heads: float, d_qk: int, d_v: int, *, kv_heads: float = 0.0, form: str = "bf16"
+    tokens: float, keys: float, heads: float, dims: tuple[int, int], *, kv_heads: float = 0.0, form: str = "bf16"
 ) -> Kernel:
-    """`tokens` queries that see `keys` each in the mean; queries, keys, values and results pass through memory once."""
-    kv_heads = kv_heads or heads
-    moved = tokens * (heads * (d_qk + d_v) + kv_heads * (d_qk + d_v)) * 2
-    return Kernel("prefill_attention", form, 2 * tokens * keys * heads * (d_qk + d_v), moved)
+    """`tokens` queries that see `keys` each in the mean; queries, keys, values and results pass through memory once.
+
+    dims: of a query or key, and of a value. kv_heads: 0: as many as `heads`.
+    """
+    both = sum(dims)
+    moved = tokens * (heads + (kv_heads or heads)) * both * 2
+    return Kernel("prefill_attention", form, 2 * tokens * keys * heads * both, moved)
 
 
 def decode_attention(
-    queries: float,
-    sequences: float,
-    keys: float,
-    heads: float,
-    d_qk: int,
-    d_v: int,
-    *,
-    cached: float,
-    form: str = "bf16",
+    queries: float, keys: float, heads: float, dims: tuple[int, int], *, cache: float, form: str = "bf16"
 ) -> Kernel:
-    """`queries` tokens of `sequences`; each sequence reads `keys` rows of `cached` bytes, once for all its heads."""
-    moved = queries * heads * (d_qk + d_v) * 2
-    flops = 2 * queries * keys * heads * (d_qk + d_v)
-    return Kernel("decode_attention", form, flops, moved, sequences * keys * cached)
+    """`queries` tokens that see `keys` each; cache: bytes read of it, once for all heads that share them.
+
+    dims: of a query or key, and of a value.
+    """
+    both = sum(dims)
+    return Kernel("decode_attention", form, 2 * queries * keys * heads * both, queries * heads * both * 2, cache)
 
 
 def elementwise(numbers: float, *, passes: float = 2.0, count: float = 1.0) -> Kernel:

@@ -10,7 +10,8 @@ the total by its share of that factor, which is how intervals are computed.
 """
 
 from math import exp, hypot, inf, log, sqrt
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from xinqiao.chips.performance import FORMATS
 from xinqiao.chips.spec import Chip
@@ -25,20 +26,12 @@ Z80 = 1.2816  # standard deviations on either side that hold 80 % of a normal di
 EIGHT_BITS = ("fp8", "int8", "fp4", "int4")
 
 
-class Interval(NamedTuple):
+class Interval(Struct, frozen=True):
     """A value and the ends that hold it with a probability of 80 %."""
 
     value: float
     low: float
     high: float
-
-
-class Figures(NamedTuple):
-    """One device in SI units. None: unknown."""
-
-    peaks: dict[str, float]
-    bandwidth: float | None
-    launch: float
 
 
 class Price:
@@ -61,17 +54,21 @@ class Price:
         self._memory = (self.device.bandwidth or 0.0) * c.memory.value
         self._rates: dict[str, float] = {}
 
+    def peak(self, form: str) -> float:
+        """FLOP/s of the data sheet; Unknown where no source states it."""
+        found = self.device.peak(TORCH.get(form, form))
+        if found is None and self._lower_bound:
+            return inf
+        if found is None:
+            raise Unknown(f"{form} peak of {self.chip.title}: {self.device.why(TORCH.get(form, form))}")
+        return found
+
     def rate(self, form: str) -> float:
         """FLOP/s that a large GEMM reaches; Unknown where no source states the peak."""
         found = self._rates.get(form)
         if found is None:
-            peak = self.device.peak(TORCH.get(form, form))
-            if peak is None and self._lower_bound:
-                peak = inf
-            if peak is None:
-                raise Unknown(f"{form} peak of {self.chip.title}: {self.device.why(TORCH[form])}")
             c = self.constants
-            found = peak * c.compute.value * (c.compute8.value if form in EIGHT_BITS else 1.0)
+            found = self.peak(form) * c.compute.value * (c.compute8.value if form in EIGHT_BITS else 1.0)
             self._rates[form] = found
         return found
 
@@ -130,6 +127,7 @@ class Price:
 
     def _peak_spread(self) -> float:
         return max((_range(self.device.peak_interval(TORCH.get(form, form))) for form in self._rates), default=0.0)
+
 
 
 def interval(value: float, spread: float) -> Interval:

@@ -10,8 +10,9 @@ from xinqiao.cost.kernel import Kernel
 from xinqiao.cost.price import Price
 from xinqiao.cost.software import Software
 from xinqiao.cost.time import Time, overlapped, together
+from xinqiao.size.context import Context
 from xinqiao.size.model import Model
-from xinqiao.size.operators import Context, Message, Operator, operators
+from xinqiao.size.operators import Message, Operator, operators
 from xinqiao.size.plan import Batch, Formats, Plan
 
 
@@ -32,17 +33,7 @@ class Engine(NamedTuple):
 
     def context(self, batch: Batch) -> Context:
         balance = self.price.constants.imbalance.value if self.imbalance is None else self.imbalance
-        return Context(
-            self.model,
-            self.plan,
-            self.formats,
-            batch,
-            balance,
-            self.redundant,
-            self.software.fused_quantise,
-            self.software.grouped_queries,
-            self.software.written,
-        )
+        return Context(self.model, self.plan, self.formats, self.software, batch, balance, self.redundant)
 
 
 class Priced(NamedTuple):

@@ -10,7 +10,7 @@ from xinqiao.cost.kernel import stored
 from xinqiao.errors import InputError, nearest
 from xinqiao.size import activations
 from xinqiao.size.activations import FP32, Kept
-from xinqiao.size.attention import cached_bytes
+from xinqiao.size.attention import cache_bytes
 from xinqiao.size.model import Layer, Matrix, Model
 from xinqiao.size.plan import Formats, Plan
 
@@ -127,13 +127,8 @@ def _parameters(model: Model, plan: Plan) -> float:
 
 
 def _cache(model: Model, plan: Plan, formats: Formats, use: Inference) -> float:
-    total = 0.0
-    for layer in model.layers:
-        a = layer.attention
-        shared = 1 if a.kv_rank else min(plan.tp, a.kv_heads)
-        tokens = min(use.context, a.window or use.context)
-        total += layer.count * tokens * cached_bytes(a, formats.cache) / shared
-    return total * use.sequences / plan.pp / plan.cp
+    each = sum(l.count * cache_bytes(l.attention, formats.cache, use.context, plan.tp) for l in model.layers)
+    return each * use.sequences / plan.pp / plan.cp
 
 
 def _inference(model: Model, plan: Plan, formats: Formats, use: Inference) -> Memory:

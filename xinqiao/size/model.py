@@ -44,6 +44,8 @@ class Experts(Struct, frozen=True, kw_only=True):
     count: int
     top_k: int
     inner: int  # inner width of one routed expert
+    groups: int = 1  # that experts are in; a token's experts are in `top_groups` of them
+    top_groups: int = 1
     shared_inner: int = 0  # summed inner width of shared experts
     shared_gate: bool = False  # a gate scales what shared experts answer
     router_bias: bool = False  # one number an expert beside the router's matrix
@@ -91,7 +93,7 @@ class Model(Struct, frozen=True, kw_only=True):
     positions: int = 0  # rows of a table of learned positions; 0: none
     norm_bias: bool = False  # layer norms with biases; else RMS norms
     stored: str  # number format of the published weights: 'bf16', 'fp8', 'mxfp4', 'int4'…; '': unknown
-    stored_rest: str = ""  # of everything but routed experts where it differs; '': as `stored`
+    stored_rest: str = ""  # where it differs: of all but routed experts, in a dense model of all but the FFN
     source: str
     note: str = ""  # what was left out
 

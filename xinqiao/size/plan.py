@@ -2,8 +2,10 @@
 
 from typing import NamedTuple
 
+from msgspec import Struct
 
-class Plan(NamedTuple):
+
+class Plan(Struct, frozen=True):
     """Degrees of parallelism, in devices as PyTorch sees them: a package of two dies is two.
 
     tp   tensor: every matrix is split
@@ -24,7 +26,7 @@ class Plan(NamedTuple):
         return self.tp * self.pp * self.dp * self.cp
 
 
-class Formats(NamedTuple):
+class Formats(Struct, frozen=True):
     """Number formats by part; keys of `cost.kernel.BITS`.
 
     weights      of linear layers; `experts` of routed experts ('': the same)
@@ -60,6 +62,14 @@ class Batch(NamedTuple):
     @property
     def tokens(self) -> float:
         return self.sequences * self.queries + self.prefill
+
+    def seen(self, window: int = 0) -> float:
+        """Tokens that a prompt's mean token attends to: those before it, within the window where there is one."""
+        mean = self.before + (self.length + 1) / 2
+        if not window or self.before + self.length <= window:
+            return mean
+        growing = max(window - self.before, 0.0)  # tokens whose window is not full yet
+        return window - growing * (growing - 1) / 2 / self.length
 
     @property
     def results(self) -> float:

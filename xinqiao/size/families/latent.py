@@ -32,6 +32,8 @@ def _experts(keys: Keys, *, router_bias: bool) -> Experts:
         count=keys.count("n_routed_experts", "num_routed_experts"),
         top_k=keys.count("num_experts_per_tok"),
         inner=inner,
+        groups=keys.count("n_group", default=1),
+        top_groups=keys.count("topk_group", default=1),
         shared_inner=inner * keys.count("n_shared_experts", "num_shared_experts", default=0, least=0),
         router_bias=router_bias,
     )
