@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from xinqiao.chips.fused import Fit, fit
-from xinqiao.chips.spec import Chip
 from xinqiao.chips.performance import FORMATS
+from xinqiao.chips.spec import Chip
 from xinqiao.cost import aten, software
 from xinqiao.cost.kernel import Kernel
 from xinqiao.cost.own import Work

@@ -16,13 +16,13 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Kernels(NamedTuple):
-    """What an operator that multiplies nothing is on the device: `passes` over 16-bit numbers, by all `count` kernels."""
+    """What an operator that multiplies nothing is on the device: `passes` over 16-bit numbers by all `kernels`."""
 
-    count: float
+    kernels: float
     passes: float
 
     def over(self, numbers: float) -> Kernel:
-        return elementwise(numbers, passes=self.passes / self.count, count=self.count)
+        return elementwise(numbers, passes=self.passes / self.kernels, count=self.kernels)
 
 
 class Written(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

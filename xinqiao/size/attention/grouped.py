@@ -24,9 +24,7 @@ def grouped(context: Context, layer: Attention) -> Iterator[tuple[str, Kernel]]:
     yield from context.linear("attention output", hidden, heads * layer.value_dim)
 
 
-def _positions(
-    context: Context, layer: Attention, queries: float, kv_heads: float
-) -> Iterator[tuple[str, Kernel]]:
+def _positions(context: Context, layer: Attention, queries: float, kv_heads: float) -> Iterator[tuple[str, Kernel]]:
     """Norms and rotary positions of queries and keys, and the way of keys and values into the cache."""
     written, batch = context.software.written, context.batch
     keys, values = kv_heads * layer.head_dim, kv_heads * layer.value_dim
