@@ -167,7 +167,7 @@ def machines() -> tuple[str, dict[str, str]]:
     ]
     heads = ("machine", "memory a device", "tokens/s a chip", "tokens/s in all", "TPOT, ms")
     bf16, eight = (sizes.verdict([named[i].answer, named[i + 2].answer], "en") for i in (0, 1))
-    block = [shown(MACHINES[0]), table(heads, rows), f"In bf16: {bf16}\nIn 8 bits: {eight}"]
+    block = [shown(MACHINES[0]), table(heads, rows), f"In bf16: {bf16}\n\nIn 8 bits: {eight}"]
     pictures = {
         "machines.svg": throughput("Tokens a second of a 70 B model, all chips together", named),
         "machines-latency.svg": trade([named[1], named[3]]),

@@ -97,6 +97,7 @@ SIZE_WORDS: dict[str, tuple[str, str]] = {
     "bound_memory": ("memory bandwidth", "内存带宽"),
     "bound_cache": ("reading the KV cache", "读取 KV 缓存"),
     "bound_launch": ("launches", "启动"),
+    "bound_core": ("the least time of attention's core", "注意力核心的最短时间"),
     "bound_host": ("the host", "主机"),
     "bound_link": ("a link's rate", "链路速率"),
     "bound_latency": ("a message's latency", "消息延迟"),

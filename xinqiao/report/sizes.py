@@ -12,7 +12,7 @@ from xinqiao.report.words import Language, say
 
 FORMATS = ("fp16", "bf16", "fp8", "int8", "fp4")  # whose roofs are drawn whether they are used or not
 STYLES = {"compute": "native", "attention": "native", "memory": "fallback", "cache": "fallback", "link": "refused",
-          "latency": "refused", "launch": "unknown", "host": "unknown"}  # fmt: skip
+          "latency": "refused", "launch": "unknown", "core": "unknown", "host": "unknown"}  # fmt: skip
 FIGURES = (
     *("prefill_tokens_per_second_per_chip", "decode_tokens_per_second_per_chip", "serving_tokens_per_second_per_chip"),
     *("training_tokens_per_second_per_chip", "tpot_ms", "ttft_ms", "mfu", "days", "cost_per_million_tokens"),
