@@ -44,7 +44,8 @@ def other(rate, **changes):
         ),
         pytest.param(
             [answer(memory=FULL)],
-            "a-model in bf16 does not fit on 8 × A: it needs 90 GiB on each device, more than the software takes of 64 GiB.",
+            "a-model in bf16 does not fit on 8 × A: it needs 90 GiB on each device,"
+            " more than the software takes of 64 GiB.",
             id="does not fit",
         ),
         pytest.param(

@@ -17,7 +17,8 @@ SIZE_WORDS: dict[str, tuple[str, str]] = {
         "{model}（{format}）在 {chip} 的每个设备上需要 {total}；没有来源说明设备的内存容量",
     ),
     "size_too_big": (
-        "{model} in {format} does not fit on {chip}: it needs {total} on each device, more than the software takes of {capacity}.",
+        "{model} in {format} does not fit on {chip}: it needs {total} on each device, more than the software "
+        "takes of {capacity}.",
         "{model}（{format}）放不进 {chip}：每个设备需要 {total}，超过软件在 {capacity} 中可用的部分。",
     ),
     "size_speed": (": {rate} tokens a second from each chip", "：每个芯片每秒 {rate} 个词元"),
