@@ -149,7 +149,7 @@ class Builder(Known):
         ]
         if work.drafted:
             told.append(
-                f"{work.drafted} tokens drafted a step, {work.accepted:g} kept in the mean; drafting itself costs nothing"
+                f"{work.drafted} tokens drafted a step, {work.accepted:g} kept in the mean; drafting itself is free"
             )
         if self.speechless:
             told.append(SILENT)
