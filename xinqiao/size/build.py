@@ -148,9 +148,7 @@ class Builder(Known):
             f"prompts of {work.input:,} tokens, answers of {work.output:,}, decoding after {work.depth:,.0f}",
         ]
         if work.drafted:
-            told.append(
-                f"{work.drafted} tokens drafted a step, {work.accepted:g} kept in the mean; drafting itself costs nothing"
-            )
+            told.append(f"{work.drafted} tokens drafted a step, {work.accepted:g} of them kept; drafting costs nothing")
         if self.speechless:
             told.append(SILENT)
         elif not work.batch:
