@@ -60,20 +60,30 @@ class Constants(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     residual: Constant
 
 
-class _File(Struct, frozen=True, forbid_unknown_fields=True):
+class Fitted(Struct, frozen=True, forbid_unknown_fields=True):
+    """The file: what all chips share, and by name the constants in which vendors and chips differ from that."""
+
     shared: Constants
     vendor: dict[str, dict[str, Constant]] = {}
     chip: dict[str, dict[str, Constant]] = {}
 
+    def of(self, chip: str, vendor: str) -> tuple[Constants, str]:
+        """The constants of a chip by its name, and how near they were fitted: 'chip', 'vendor' or 'shared'."""
+        own, theirs = self.chip.get(chip, {}), self.vendor.get(vendor, {})
+        found = msgspec.structs.replace(self.shared, **(theirs | own))
+        return found, "chip" if own else "vendor" if theirs else "shared"
+
+
+def read(text: str) -> Fitted:
+    """Of a text such as constants.toml's."""
+    return msgspec.convert(tomllib.loads(text), Fitted)
+
 
 @cache
-def _file() -> _File:
-    return msgspec.convert(tomllib.loads(FILE.read_text(encoding="utf-8")), _File)
+def _frozen() -> Fitted:
+    return read(FILE.read_text(encoding="utf-8"))
 
 
 def constants(chip: str, vendor: str) -> tuple[Constants, str]:
-    """The constants of a chip by its name, and how near they were fitted: 'chip', 'vendor' or 'shared'."""
-    file = _file()
-    own, theirs = file.chip.get(chip, {}), file.vendor.get(vendor, {})
-    found = msgspec.structs.replace(file.shared, **(theirs | own))
-    return found, "chip" if own else "vendor" if theirs else "shared"
+    """The frozen constants of a chip; see `Fitted.of`."""
+    return _frozen().of(chip, vendor)
