@@ -25,7 +25,7 @@ RESOURCES = {
     "arithmetic": ("compute", "attention"),
     "bandwidth": ("memory", "cache"),
     "links": ("link", "latency"),
-    "launch and host": ("launch", "host"),
+    "launch and host": ("launch", "core", "host"),
 }
 
 

@@ -20,7 +20,6 @@ OPTIMIZERS = {  # states of a parameter's size, and how many of that size a step
     "sgd": (0, 0),
     "sgd-momentum": (1, 0),
 }
-REPEATED = ("embedding", "head", "norms", "router")  # kept on every device of an expert-parallel group
 
 
 class Memory(NamedTuple):
@@ -127,7 +126,8 @@ def _parameters(model: Model, plan: Plan) -> float:
 
 
 def _cache(model: Model, plan: Plan, formats: Formats, use: Inference) -> float:
-    each = sum(l.count * cache_bytes(l.attention, formats.cache, use.context, plan.tp) for l in model.layers)
+    layers = model.layers
+    each = sum(one.count * cache_bytes(one.attention, formats.cache, use.context, plan.tp) for one in layers)
     return each * use.sequences / plan.pp / plan.cp
 
 
