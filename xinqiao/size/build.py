@@ -20,7 +20,7 @@ from xinqiao.size.search import best, best_course
 from xinqiao.size.speed import Speed
 
 T = TypeVar("T")
-SILENT = "it does not fit, so no speed is told"
+NO_SPEED = "it does not fit, so no speed is told"
 RESOURCES = {
     "arithmetic": ("compute", "attention"),
     "bandwidth": ("memory", "cache"),
@@ -44,10 +44,10 @@ class Known:
     def __init__(self, assumptions: list[str]) -> None:
         self.assumptions = assumptions
         self.unknown: list[str] = []
-        self.speechless = False  # no speed is told of what does not fit
+        self.too_large = False  # no speed is told of what does not fit
 
     def known(self, compute: Callable[[], T]) -> T | None:
-        if self.speechless:
+        if self.too_large:
             return None
         try:
             return compute()
@@ -75,7 +75,7 @@ class Builder(Known):
         work = request.workload
         sequences = self.known(lambda: setting.sequences) or setting.most
         fits = self.fits(setting.memory(max(sequences, 1.0)), setting.usable, request.chip)
-        self.speechless = fits.fits is False
+        self.too_large = fits.fits is False
         decode = self.known(lambda: setting.decode(sequences))
         prefill = self.known(setting.prefill)
         first = self.known(setting.first_token)
@@ -148,15 +148,13 @@ class Builder(Known):
             f"prompts of {work.input:,} tokens, answers of {work.output:,}, decoding after {work.depth:,.0f}",
         ]
         if work.drafted:
-            told.append(
-                f"{work.drafted} tokens drafted a step, {work.accepted:g} kept in the mean; drafting itself is free"
-            )
-        if self.speechless:
-            told.append(SILENT)
+            told.append(f"{work.drafted} tokens drafted a step, {work.accepted:g} of them kept; drafting costs nothing")
+        if self.too_large:
+            told.append(NO_SPEED)
         elif not work.batch:
             where = f"{self.setting.chips:g} chips"
             told.append(f"{sequences:,.0f} sequences in flight on {where}: as many as fit and keep the limits")
-        if not self.speechless and not self.setting.keeps:
+        if not self.too_large and not self.setting.keeps:
             told.append("the limits on time are NOT kept: no plan on these chips keeps them, this one is the nearest")
         self.assumptions += told
 
@@ -192,7 +190,7 @@ class Lesson(Known):
     def answer(self) -> Answer:
         course, request = self.course, self.course.request
         fits = self.fits(course.needs(course.way), course.usable, request.chip)
-        self.speechless = fits.fits is False
+        self.too_large = fits.fits is False
         step = self.known(lambda: course.step)
         rate = course.interval(course.per_second) if step else None
         self._assume()
@@ -244,8 +242,8 @@ class Lesson(Known):
             f"sequences of {request.workload.input:,} tokens, {course.sequences * course.plan.dp:,.0f} a step, "
             "in micro-batches of one",
         ]
-        if self.speechless:
-            self.assumptions.append(SILENT)
+        if self.too_large:
+            self.assumptions.append(NO_SPEED)
 
 
 def _chips(plan: Plan, request: Request) -> int:
