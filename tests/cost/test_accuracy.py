@@ -1,4 +1,4 @@
-"""What docs/size-accuracy.md claims: errors against published measurements with groups held out; where constants are from."""
+"""What docs/size-accuracy.md claims: errors against published measurements, and where constants come from."""
 
 import statistics
 import sys
