@@ -63,9 +63,9 @@ KERNELS = "4,776 kernels of a 910B measured by hudingyi688/aiconfigurator-npu (2
 DIRECT = (
     Direct("Huawei", "compute", 0.88, 0.06, f"bf16 products of 2048 rows and more: {KERNELS}"),
     Direct("Huawei", "compute8", 0.71 / 0.88, 0.06, f"int8 ones: {KERNELS}"),
-    Direct("Huawei", "attention", 0.41 / 0.88, 0.12, f"prompts of 10^11 operations and more: {KERNELS}"),
+    Direct("Huawei", "attention", 0.36 / 0.88, 0.12, f"prompts of 10^11 operations and more: {KERNELS}"),
     Direct("Huawei", "memory", 0.79, 0.05, f"products of 16 rows and less with large weights: {KERNELS}"),
-    Direct("Huawei", "cache", 0.70 / 0.79, 0.10, f"decoding with 300 MB of cache and more: {KERNELS}"),
+    Direct("Huawei", "cache", 0.68 / 0.79, 0.08, f"decoding with 300 MB of cache and more: {KERNELS}"),
     Direct("Huawei", "core", 50e-6, 0.30, f"attention of almost no work takes 58 to 65 us: {KERNELS}"),
 )
 BY_SOFTWARE = {"core": 1.0}  # constants that vendors' software sets more than their chips: spread between vendors
