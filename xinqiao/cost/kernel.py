@@ -24,6 +24,9 @@ class Kernel(NamedTuple):
     cache    bytes of the KV cache read
     rows     tokens that meet one weight, which decides how full the matrix units are; 0: it does not matter
     count    kernels that are alike
+    shape    where it lies among measured kernels of its kind and format, all above 0; (): nowhere
+             gemm (m, n, k), grouped_gemm (m, n, k, groups), prefill_attention (tokens, keys, heads, head dim),
+             decode_attention (sequences, keys, heads, bytes of one cached token), elementwise (bytes,)
     """
 
     kind: str
@@ -33,6 +36,7 @@ class Kernel(NamedTuple):
     cache: float = 0.0
     rows: float = 0.0
     count: float = 1.0
+    shape: tuple[float, ...] = ()
 
 
 def gemm(m: float, n: float, k: float, form: str = "bf16", *, inputs: str = "", groups: float = 1.0) -> Kernel:
@@ -41,8 +45,9 @@ def gemm(m: float, n: float, k: float, form: str = "bf16", *, inputs: str = "", 
     groups: weights of that shape, each with its own m rows, in one kernel (grouped GEMM of experts).
     """
     read = m * k * stored(inputs or form) + n * k * stored(form)
-    kind = "gemm" if groups == 1 else "grouped_gemm"
-    return Kernel(kind, PRODUCT.get(form, form), 2 * m * n * k * groups, (read + 2 * m * n) * groups, 0.0, m)
+    kind, shape = ("gemm", (m, n, k)) if groups == 1 else ("grouped_gemm", (m, n, k, groups))
+    moved = (read + 2 * m * n) * groups
+    return Kernel(kind, PRODUCT.get(form, form), 2 * m * n * k * groups, moved, rows=m, shape=shape)
 
 
 def prefill_attention(
@@ -51,7 +56,8 @@ def prefill_attention(
     """`tokens` queries that see `keys` each in the mean; queries, keys, values and results pass through memory once."""
     kv_heads = kv_heads or heads
     moved = tokens * (heads * (d_qk + d_v) + kv_heads * (d_qk + d_v)) * 2
-    return Kernel("prefill_attention", form, 2 * tokens * keys * heads * (d_qk + d_v), moved)
+    flops = 2 * tokens * keys * heads * (d_qk + d_v)
+    return Kernel("prefill_attention", form, flops, moved, shape=(tokens, keys, heads, float(d_qk)))
 
 
 def decode_attention(
@@ -68,9 +74,16 @@ def decode_attention(
     """`queries` tokens of `sequences`; each sequence reads `keys` rows of `cached` bytes, once for all its heads."""
     moved = queries * heads * (d_qk + d_v) * 2
     flops = 2 * queries * keys * heads * (d_qk + d_v)
-    return Kernel("decode_attention", form, flops, moved, sequences * keys * cached)
+    shape = (sequences, keys, heads, cached)
+    return Kernel("decode_attention", form, flops, moved, sequences * keys * cached, shape=shape)
 
 
-def elementwise(numbers: float, *, passes: float = 2.0, count: float = 1.0) -> Kernel:
-    """A kernel that reads and writes `numbers` 16-bit numbers, `passes` times in all."""
-    return Kernel("elementwise", "fp32", 0.0, numbers * 2 * passes, count=count)
+def elementwise(numbers: float, *, passes: float = 2.0, count: float = 1.0, form: str = "bf16") -> Kernel:
+    """A kernel that reads and writes `numbers` numbers stored in `form`, `passes` times in all."""
+    moved = numbers * stored(form) * passes
+    return Kernel("elementwise", "fp32", 0.0, moved, count=count, shape=(moved,))
+
+
+def norm(numbers: float, *, count: float = 1.0, form: str = "bf16") -> Kernel:
+    """A residual's addition and RMSNorm in one: `numbers` are read twice and written twice."""
+    return elementwise(numbers, passes=4, count=count, form=form)._replace(kind="norm")

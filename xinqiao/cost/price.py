@@ -9,14 +9,17 @@ arithmetic^p and traffic^p: d log(seconds) / d log(arithmetic) is that share, so
 the total by its share of that factor, which is how intervals are computed.
 """
 
+from pathlib import Path
 from math import exp, hypot, log, sqrt
 from typing import NamedTuple
 
 from xinqiao.chips.performance import FORMATS
 from xinqiao.chips.spec import Chip
+from xinqiao.chips.table import read
 from xinqiao.cost.constants import Constants, constants
 from xinqiao.cost.kernel import Kernel
 from xinqiao.cost.software import Software
+from xinqiao.cost.table import Correction, Measured
 from xinqiao.cost.time import Time
 from xinqiao.cost.unknown import Unknown
 
@@ -55,6 +58,9 @@ class Price:
         self._sharp, self._half = c.sharpness.value, c.half_rows.value
         self._memory = (self.device.bandwidth or 0.0) * c.memory.value
         self._rates: dict[str, float] = {}
+        self._table: Measured | None = None
+        if chip.calibration:
+            self._table = Measured(read(Path(chip.calibration)).row, lambda kernel: self._modelled(kernel).seconds)
 
     def rate(self, form: str) -> float:
         """FLOP/s that a large GEMM reaches; Unknown where no source states the peak."""
@@ -77,6 +83,14 @@ class Price:
 
     def kernel(self, kernel: Kernel) -> Time:
         """Seconds of all `count` kernels; Unknown names a figure that it needs and no source states."""
+        time, found = self._modelled(kernel), self.correction(kernel)
+        return time.times(found.factor) if found else time
+
+    def correction(self, kernel: Kernel) -> Correction | None:
+        """What the chip's measured kernels say of this one; None: there are none of its kind, constants price it."""
+        return self._table.correction(kernel) if self._table else None
+
+    def _modelled(self, kernel: Kernel) -> Time:
         c, p = self.constants, self._sharp
         core = kernel.kind.endswith("attention")
         arithmetic = 0.0

@@ -1,0 +1,133 @@
+"""What measured kernels say of others: the measured time over the modelled one, interpolated between neighbours.
+
+    log(factor) = Σ wᵢ log(measuredᵢ / modelledᵢ) / (Σ wᵢ + w₀),    wᵢ = 1 / (dᵢ² + d₀²)
+
+over the nearest measured kernels of the same kind and number format; d is the distance in the base-2 logarithms of their
+sizes, of which the first, the rows, counts in full and the others half: efficiency changes most with it. w₀ stands for
+the model without a table: far from all that was measured, the factor is 1. Why a residual, and not a time: the model has
+the trend over orders of magnitude, and what it misses changes slowly from shape to shape.
+
+How wrong it is, is known from the measured kernels: each was predicted from the others. As in a random walk, the variance
+of an error grows with the distance, so one that is nearer than its neighbours' own neighbours are is trusted more.
+"""
+
+from collections.abc import Callable, Sequence
+from heapq import nsmallest
+from math import exp, log, log2, sqrt
+from typing import NamedTuple
+
+from xinqiao.chips.table import Kind, Row
+from xinqiao.cost.kernel import Kernel, decode_attention, elementwise, gemm, norm, prefill_attention, stored
+
+NEAREST = 5
+NEAR = 0.1  # d₀²: neighbours nearer than a third of an octave count alike
+ALONE = 1 / 6.0**2  # w₀: one neighbour six octaves away and the model count alike
+OTHERS = 0.5  # what an octave of a size other than the first counts
+
+
+class Correction(NamedTuple):
+    """What a modelled time is multiplied with, and the standard deviation of the logarithm of the result."""
+
+    factor: float
+    spread: float
+
+
+class Point(NamedTuple):
+    """A measured kernel: its place, log(measured / modelled), and the error where it is predicted from its neighbours.
+
+    reach: squared distance of the nearest of them
+    """
+
+    place: tuple[float, ...]
+    residual: float
+    noise: float  # standard deviation of `residual`
+    error: float = 0.0
+    reach: float = 1.0
+
+
+Group = list[Point]
+
+
+class Measured:
+    """A table, seen from one model of kernels' times."""
+
+    def __init__(self, rows: Sequence[Row], seconds: Callable[[Kernel], float]) -> None:
+        """seconds: the modelled time of one kernel, without its table."""
+        groups: dict[tuple[str, str], Group] = {}
+        for row in rows:
+            kernel = kernel_of(row.kind, row.format, row.shape)
+            point = Point(place(kernel.shape), log(row.seconds / seconds(kernel)), row.spread)
+            groups.setdefault((kernel.kind, kernel.format), []).append(point)
+        self._groups = {key: [_left_out(group, point) for point in group] for key, group in groups.items()}
+        self._known: dict[tuple[str, str, tuple[float, ...]], Correction | None] = {}
+
+    def correction(self, kernel: Kernel) -> Correction | None:
+        """None: nothing of its kind and format was measured, or nothing says where it lies."""
+        key = kernel.kind, kernel.format, kernel.shape
+        if key not in self._known:
+            group = self._groups.get(key[:2])
+            known = group and kernel.shape and min(kernel.shape) > 0
+            self._known[key] = _interpolate(group, place(kernel.shape)) if group and known else None
+        return self._known[key]
+
+
+def place(shape: Sequence[float]) -> tuple[float, ...]:
+    """Where a shape lies, so that distances mean how different two kernels' efficiencies may be."""
+    first, *others = map(log2, shape)
+    return (first, *[OTHERS * size for size in others])
+
+
+def distance(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """Squared, between two places."""
+    return sum([(a - b) ** 2 for a, b in zip(one, other, strict=True)])
+
+
+def _left_out(group: Group, point: Point) -> Point:
+    others = [other for other in group if other is not point]
+    if not others:
+        return point._replace(error=point.residual)
+    guess = log(_interpolate(others, point.place).factor)
+    return point._replace(
+        error=point.residual - guess, reach=min(distance(point.place, other.place) for other in others)
+    )
+
+
+def _interpolate(group: Group, at: tuple[float, ...]) -> Correction:
+    near = nsmallest(NEAREST, [(distance(point.place, at), point) for point in group])
+    weights = [1 / (far + NEAR) for far, _ in near]
+    total = sum(weights)
+    shift = sum([w * point.residual for w, (_, point) in zip(weights, near, strict=True)]) / (total + ALONE)
+    variance = sum([w * _variance(point, far) for w, (far, point) in zip(weights, near, strict=True)]) / total
+    return Correction(exp(shift), sqrt(variance))
+
+
+def _variance(point: Point, far: float) -> float:
+    return point.noise**2 + point.error**2 * sqrt((far + NEAR) / (point.reach + NEAR))
+
+
+def kernel_of(kind: Kind, form: str, shape: tuple[int, ...]) -> Kernel:
+    """The kernel that a row of a table measures; see `chips.table.SIZES`."""
+    if kind == "gemm":
+        return gemm(*shape, form)
+    if kind == "grouped_gemm":
+        m, n, k, groups = shape
+        return gemm(m, n, k, form, groups=groups)
+    if kind == "prefill_attention":
+        sequences, length, heads, kv_heads, dim = shape
+        keys = (length + 1) / 2
+        return prefill_attention(sequences * length, keys, heads, dim, dim, kv_heads=kv_heads, form=form)
+    if kind == "decode_attention":
+        sequences, keys, heads, kv_heads, dim = shape
+        cached = 2 * kv_heads * dim * stored(form)
+        return decode_attention(sequences, sequences, keys, heads, dim, dim, cached=cached, form=form)
+    return _elementwise(kind, form, shape)
+
+
+def _elementwise(kind: Kind, form: str, shape: tuple[int, ...]) -> Kernel:
+    if kind == "elementwise":
+        return elementwise(shape[0], passes=shape[1], form=form)
+    if kind == "norm":
+        return norm(shape[0] * shape[1], form=form)
+    if kind == "copy":
+        return elementwise(shape[0], form="int8")
+    return elementwise(shape[0] * shape[-1] if kind == "embedding" else 1, form=form)
