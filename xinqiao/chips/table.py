@@ -1,5 +1,6 @@
 """A table of kernels measured on one device, and the chip that it describes by itself."""
 
+import json
 import tomllib
 from collections.abc import Mapping
 from functools import cache
@@ -105,6 +106,21 @@ def _read(path: Path, _changed: int) -> Table:
         raise InputError(f"{path}: not a table of `xinqiao calibrate`: {error}") from error
 
 
+def text(table: Table) -> str:
+    """TOML, one line a row."""
+    head = {key: getattr(table, key) for key in Table.__struct_fields__ if key != "row"}
+    lines = ["# Written by `xinqiao calibrate`: kernels measured on one device. A chip by itself, or `calibration` of one."]
+    lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in head.items()]
+    return "\n".join([*lines, "row = [", *map(_line, table.row), "]", ""])
+
+
+def _line(row: Row) -> str:
+    return (
+        f'    {{ kind = "{row.kind}", format = "{row.format}", shape = {list(row.shape)}, seconds = {row.seconds:.5g}, '
+        f"spread = {row.spread:.4g}, repeats = {row.repeats} }},"
+    )
+
+
 def chip_of(table: Table, path: Path) -> Chip:
     """A chip from a table alone; what was not measured is unknown."""
     bare = Chip(
@@ -127,7 +143,7 @@ def chip_of(table: Table, path: Path) -> Chip:
 
 
 def completed(chip: Chip, table: Table, path: Path) -> Chip:
-    """`chip` with the measured figure where it knows none; a figure that it states stays."""
+    """`chip` with the measured figure where it knows none, or one with sparsity only; what it states stays."""
     source, devices = _source(table, path), chip.torch.devices_per_package
     return msgspec.structs.replace(
         chip,
@@ -145,8 +161,11 @@ Filled = TypeVar("Filled", Compute, Memory)
 
 
 def _filled(figures: Filled, measured: Mapping[str, Figure]) -> Filled:
+    def lacking(figure: Figure) -> bool:
+        return not figure.known or figure.dense is False
+
     return msgspec.structs.replace(
-        figures, **{key: figure for key, figure in measured.items() if not getattr(figures, key).known}
+        figures, **{key: figure for key, figure in measured.items() if lacking(getattr(figures, key))}
     )
 
 

@@ -25,8 +25,8 @@ class Kernel(NamedTuple):
     rows     tokens that meet one weight, which decides how full the matrix units are; 0: it does not matter
     count    kernels that are alike
     shape    where it lies among measured kernels of its kind and format, all above 0; (): nowhere
-             gemm (m, n, k), grouped_gemm (m, n, k, groups), prefill_attention (tokens, keys, heads, head dim),
-             decode_attention (sequences, keys, heads, bytes of one cached token), elementwise (bytes,)
+             gemm (m, n, k), grouped_gemm (m, n, k, groups), prefill_attention (tokens × heads, keys, head dim),
+             decode_attention (queries × heads, keys, bytes of a token's cache, all sequences), elementwise (bytes,)
     """
 
     kind: str
@@ -57,7 +57,7 @@ def prefill_attention(
     kv_heads = kv_heads or heads
     moved = tokens * (heads * (d_qk + d_v) + kv_heads * (d_qk + d_v)) * 2
     flops = 2 * tokens * keys * heads * (d_qk + d_v)
-    return Kernel("prefill_attention", form, flops, moved, shape=(tokens, keys, heads, float(d_qk)))
+    return Kernel("prefill_attention", form, flops, moved, shape=(tokens * heads, keys, float(d_qk)))
 
 
 def decode_attention(
@@ -74,7 +74,7 @@ def decode_attention(
     """`queries` tokens of `sequences`; each sequence reads `keys` rows of `cached` bytes, once for all its heads."""
     moved = queries * heads * (d_qk + d_v) * 2
     flops = 2 * queries * keys * heads * (d_qk + d_v)
-    shape = (sequences, keys, heads, cached)
+    shape = (queries * heads, keys, sequences * cached)
     return Kernel("decode_attention", form, flops, moved, sequences * keys * cached, shape=shape)
 
 

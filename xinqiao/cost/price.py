@@ -28,6 +28,9 @@ Z80 = 1.2816  # standard deviations on either side that hold 80 % of a normal di
 EIGHT_BITS = ("fp8", "int8", "fp4", "int4")
 
 
+Parts = tuple[tuple[float, float], ...]  # seconds, and the standard deviation of their logarithm
+
+
 class Interval(NamedTuple):
     """A value and the ends that hold it with a probability of 80 %."""
 
@@ -120,18 +123,34 @@ class Price:
         """
         total = time.seconds or 1.0
         c = self.constants
-        figures = self.device.interval
         parts = (
-            (time.compute + time.attention, hypot(c.compute.spread, self._peak_spread())),
-            (time.attention, c.attention.spread),
-            (time.memory + time.cache, hypot(c.memory.spread, _range(figures("bandwidth")))),
-            (time.cache, c.cache.spread),
-            (time.launch, c.launch.spread if self.device.launch is None else _range(figures("launch"))),
+            *(self._measured_parts(time) or self._modelled_parts(time)),
             (time.host, hypot(c.host.spread, c.step.spread)),
             (time.link, hypot(c.link.spread, _range(link))),
             (time.latency, c.latency.spread),
         )
         return sqrt(sum((part / total * spread) ** 2 for part, spread in parts) + c.residual.spread**2)
+
+    def _measured_parts(self, time: Time) -> Parts:
+        """() where there is no table, or where it lacks a format that was priced."""
+        if not self._table or not self._rates.keys() <= self._table.formats:
+            return ()
+        products, cores, others = map(self._table.spread, ("gemm", "attention", "elementwise"))
+        return (
+            (time.compute + time.memory, products),
+            (time.attention + time.cache, cores),
+            (time.launch, others),
+        )
+
+    def _modelled_parts(self, time: Time) -> Parts:
+        c, figures = self.constants, self.device.interval
+        return (
+            (time.compute + time.attention, hypot(c.compute.spread, self._peak_spread())),
+            (time.attention, c.attention.spread),
+            (time.memory + time.cache, hypot(c.memory.spread, _range(figures("bandwidth")))),
+            (time.cache, c.cache.spread),
+            (time.launch, c.launch.spread if self.device.launch is None else _range(figures("launch"))),
+        )
 
     def _peak_spread(self) -> float:
         return max((_range(self.device.peak_interval(TORCH[form])) for form in self._rates), default=0.0)

@@ -12,16 +12,21 @@ of an error grows with the distance, so one that is nearer than its neighbours' 
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from heapq import nsmallest
 from math import exp, log, log2, sqrt
+from statistics import median
 from typing import NamedTuple
 
 from xinqiao.chips.table import Kind, Row
 from xinqiao.cost.kernel import Kernel, decode_attention, elementwise, gemm, norm, prefill_attention, stored
+from xinqiao.cost.unknown import Unknown
 
 NEAREST = 5
 NEAR = 0.1  # d₀²: neighbours nearer than a third of an octave count alike
 ALONE = 1 / 6.0**2  # w₀: one neighbour six octaves away and the model count alike
+UNMEASURED = 0.3  # spread of what a table does not have, beside what it has: as wide as the widest constant
+MEDIAN = 0.6745  # that half of the errors of a normal distribution with a standard deviation of 1 are below
 OTHERS = 0.5  # what an octave of a size other than the first counts
 
 
@@ -52,12 +57,13 @@ class Measured:
     """A table, seen from one model of kernels' times."""
 
     def __init__(self, rows: Sequence[Row], seconds: Callable[[Kernel], float]) -> None:
-        """seconds: the modelled time of one kernel, without its table."""
+        """seconds: the modelled time of one kernel, without its table; rows for which it raises Unknown are left out."""
         groups: dict[tuple[str, str], Group] = {}
         for row in rows:
             kernel = kernel_of(row.kind, row.format, row.shape)
-            point = Point(place(kernel.shape), log(row.seconds / seconds(kernel)), row.spread)
-            groups.setdefault((kernel.kind, kernel.format), []).append(point)
+            with suppress(Unknown):
+                point = Point(place(kernel.shape), log(row.seconds / seconds(kernel)), row.spread)
+                groups.setdefault((kernel.kind, kernel.format), []).append(point)
         self._groups = {key: [_left_out(group, point) for point in group] for key, group in groups.items()}
         self._known: dict[tuple[str, str, tuple[float, ...]], Correction | None] = {}
 
@@ -69,6 +75,20 @@ class Measured:
             known = group and kernel.shape and min(kernel.shape) > 0
             self._known[key] = _interpolate(group, place(kernel.shape)) if group and known else None
         return self._known[key]
+
+
+    @property
+    def formats(self) -> set[str]:
+        """Of the GEMMs."""
+        return {form for kind, form in self._groups if kind == "gemm"}
+
+    def spread(self, kind: str) -> float:
+        """Standard deviation of log(seconds) over all kinds that end like that: half of their errors are below 0.67 of it.
+
+        UNMEASURED where there are none.
+        """
+        errors = [abs(p.error) for key, group in self._groups.items() if key[0].endswith(kind) for p in group]
+        return median(errors) / MEDIAN if errors else UNMEASURED
 
 
 def place(shape: Sequence[float]) -> tuple[float, ...]:

@@ -1,6 +1,5 @@
 """`xinqiao calibrate`: a device measured, and written down."""
 
-import json
 import platform
 import sys
 import time
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from xinqiao.chips.table import SCHEMA, Row, Table, chip_of
+from xinqiao.chips.table import SCHEMA, Table, chip_of, text
 from xinqiao.device.calibration.machine import host, machine
 from xinqiao.device.calibration.run import Progress, measure
 from xinqiao.errors import InputError
@@ -72,21 +71,6 @@ def _say() -> Progress:
             print(f"xinqiao: {kernels} kernels, round {turn}", file=sys.stderr)
 
     return say
-
-
-def text(table: Table) -> str:
-    """TOML, one line a row."""
-    head = {key: getattr(table, key) for key in Table.__struct_fields__ if key != "row"}
-    lines = ["# Written by `xinqiao calibrate`: kernels measured on one device. A chip by itself, or `calibration` of one."]
-    lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in head.items()]
-    return "\n".join([*lines, "row = [", *map(_line, table.row), "]", ""])
-
-
-def _line(row: Row) -> str:
-    return (
-        f'    {{ kind = "{row.kind}", format = "{row.format}", shape = {list(row.shape)}, seconds = {row.seconds:.5g}, '
-        f"spread = {row.spread:.4g}, repeats = {row.repeats} }},"
-    )
 
 
 def summary(table: Table, path: Path) -> str:
