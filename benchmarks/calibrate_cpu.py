@@ -160,9 +160,15 @@ def compare(file: Path) -> dict[str, object]:
         kinds = {c.kind for c in errors}
         result[name] = {
             "median error": round(median(errors.values()), 3),
-            "by kind": {kind: round(median(e for c, e in errors.items() if c.kind == kind), 3) for kind in sorted(kinds)},
+            "by kind": {
+                kind: round(median(e for c, e in errors.items() if c.kind == kind), 3) for kind in sorted(kinds)
+            },
             "models": {
-                what: {"predicted": round(guess, 4), "measured": round(models[what], 4), "error": round(guess / models[what] - 1, 3)}
+                what: {
+                    "predicted": round(guess, 4),
+                    "measured": round(models[what], 4),
+                    "error": round(guess / models[what] - 1, 3),
+                }
                 for what, guess in predicted(chip).items()
             },
         }

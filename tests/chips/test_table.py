@@ -19,7 +19,9 @@ clock = "event"
 
 
 def line(kind="gemm", form="bf16", shape=(1024, 1024, 1024), seconds=1e-5):
-    return f'{{ kind = "{kind}", format = "{form}", shape = {list(shape)}, seconds = {seconds}, spread = 0, repeats = 3 }}'
+    return (
+        f'{{ kind = "{kind}", format = "{form}", shape = {list(shape)}, seconds = {seconds}, spread = 0, repeats = 3 }}'
+    )
 
 
 def written(folder, *lines, head=HEAD, name="mine.toml"):

@@ -28,8 +28,8 @@ def one_second(_kernel):
     [
         ("gemm", (8, 16, 32), gemm(8, 16, 32)),
         ("grouped_gemm", (8, 16, 32, 4), gemm(8, 16, 32, groups=4)),
-        ("prefill_attention", (2, 63, 8, 2, 64), prefill_attention(126, 32, 8, 64, 64, kv_heads=2)),
-        ("decode_attention", (3, 100, 8, 2, 64), decode_attention(3, 3, 100, 8, 64, 64, cached=512)),
+        ("prefill_attention", (2, 63, 8, 2, 64), prefill_attention(126, 32, 8, (64, 64), kv_heads=2)),
+        ("decode_attention", (3, 100, 8, 2, 64), decode_attention(3, 100, 8, (64, 64), cache=3 * 100 * 512)),
         ("elementwise", (1000, 3), elementwise(1000, passes=3)),
         ("norm", (10, 100), norm(1000)),
         ("embedding", (10, 100), elementwise(1000)),
@@ -48,9 +48,9 @@ def test_every_kind_of_row_is_a_kernel_with_a_place():
 
 def test_heads_are_like_tokens():
     """An operator that PyTorch calls has heads folded into rows; both ways to write it lie at one place."""
-    assert prefill_attention(100, 50, 8, 64, 64).shape == prefill_attention(800, 50, 1, 64, 64).shape
-    many = decode_attention(4, 4, 100, 8, 64, 64, cached=512)
-    assert many.shape == decode_attention(32, 1, 100, 1, 64, 64, cached=4 * 512).shape
+    assert prefill_attention(100, 50, 8, (64, 64)).shape == prefill_attention(800, 50, 1, (64, 64)).shape
+    one, folded = (decode_attention(*of, (64, 64), cache=2e5).shape for of in ((4, 100, 8), (32, 100, 1)))
+    assert one == folded
 
 
 @pytest.mark.parametrize(

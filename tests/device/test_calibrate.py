@@ -119,7 +119,11 @@ def test_what_was_measured_before_an_interrupt_is_kept():
 
 
 def test_larger_products_take_longer():
-    rows = {row.shape: row.seconds for row in measure(small_machine(time.thread_time), 4.0, lambda *_: None) if row.kind == "gemm"}
+    rows = {
+        row.shape: row.seconds
+        for row in measure(small_machine(time.thread_time), 4.0, lambda *_: None)
+        if row.kind == "gemm"
+    }
     slow, fast = max(rows, key=lambda s: s[0] * s[1] * s[2]), min(rows, key=lambda s: s[0] * s[1] * s[2])
     assert rows[slow] > 3 * rows[fast]
 
@@ -170,7 +174,11 @@ def test_wrong_input_is_one_line_and_nothing_written(words, says, tmp_path, monk
 
 def python(*words, **environment):
     return subprocess.run(
-        [sys.executable, *map(str, words)], capture_output=True, text=True, env={**os.environ, **environment}, check=False
+        [sys.executable, *map(str, words)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+        check=False,
     )
 
 
@@ -192,7 +200,9 @@ def test_a_measured_processor_is_priced_and_not_run_on(tmp_path):
     chip = catalog.load(str(out))
     price = Price(chip, load("eager"))
     known = next(row for row in read(out).row if row.kind == "gemm")
-    assert price.kernel(kernel_of(known.kind, known.format, known.shape)).seconds == pytest.approx(known.seconds, rel=0.3)
+    assert price.kernel(kernel_of(known.kind, known.format, known.shape)).seconds == pytest.approx(
+        known.seconds, rel=0.3
+    )
     (tmp_path / "a.py").write_text("import torch\n")
     refused = python(tmp_path / "a.py", XINQIAO_CHIP=str(out))
     assert refused.returncode == 2

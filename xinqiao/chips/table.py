@@ -109,7 +109,9 @@ def _read(path: Path, _changed: int) -> Table:
 def text(table: Table) -> str:
     """TOML, one line a row."""
     head = {key: getattr(table, key) for key in Table.__struct_fields__ if key != "row"}
-    lines = ["# Written by `xinqiao calibrate`: kernels measured on one device. A chip by itself, or `calibration` of one."]
+    lines = [
+        "# Written by `xinqiao calibrate`: kernels measured on one device. A chip by itself, or `calibration` of one."
+    ]
     lines += [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in head.items()]
     return "\n".join([*lines, "row = [", *map(_line, table.row), "]", ""])
 

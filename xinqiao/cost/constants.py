@@ -35,6 +35,7 @@ class Constants(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     link        share of a link's rate
     latency     seconds of one hop of a message
     imbalance   load of the busiest device's experts over the mean
+    training    seconds of a training step's kernels over those of the same kernels in inference
     residual    what is left: a factor on the whole answer
     """
 
@@ -51,6 +52,7 @@ class Constants(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     link: Constant
     latency: Constant
     imbalance: Constant
+    training: Constant
     residual: Constant
 
 

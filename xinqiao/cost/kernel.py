@@ -6,7 +6,7 @@ BITS = {
     **{"fp64": 64.0, "fp32": 32.0, "tf32": 32.0, "fp16": 16.0, "bf16": 16.0, "fp8": 8.0, "int8": 8.0},
     **{"mxfp8": 8.25, "mxfp4": 4.25, "fp4": 4.5, "int4": 4.25},  # with the scales of their blocks
 }
-PRODUCT = {"mxfp8": "fp8", "mxfp4": "fp4"}  # the number format whose peak a storage format multiplies at
+PRODUCT = {"mxfp8": "fp8", "mxfp4": "fp4"}  # the key of a chip's `compute` that a storage format multiplies at
 
 
 def stored(name: str) -> float:
@@ -26,7 +26,7 @@ class Kernel(NamedTuple):
     count    kernels that are alike
     shape    where it lies among measured kernels of its kind and format, all above 0; (): nowhere
              gemm (m, n, k), grouped_gemm (m, n, k, groups), prefill_attention (tokens × heads, keys, head dim),
-             decode_attention (queries × heads, keys, bytes of a token's cache, all sequences), elementwise (bytes,)
+             decode_attention (queries × heads, keys, bytes of cache a key), elementwise (bytes,)
     """
 
     kind: str
@@ -42,40 +42,39 @@ class Kernel(NamedTuple):
 def gemm(m: float, n: float, k: float, form: str = "bf16", *, inputs: str = "", groups: float = 1.0) -> Kernel:
     """[m, k] × [k, n], weights in `form`, activations read in `inputs` ('': as the weights) and written in 16 bits.
 
+    Products run in the format of the activations: weights that are kept smaller are decoded on the way.
     groups: weights of that shape, each with its own m rows, in one kernel (grouped GEMM of experts).
     """
     read = m * k * stored(inputs or form) + n * k * stored(form)
+    product = inputs or form
     kind, shape = ("gemm", (m, n, k)) if groups == 1 else ("grouped_gemm", (m, n, k, groups))
     moved = (read + 2 * m * n) * groups
-    return Kernel(kind, PRODUCT.get(form, form), 2 * m * n * k * groups, moved, rows=m, shape=shape)
+    return Kernel(kind, PRODUCT.get(product, product), 2 * m * n * k * groups, moved, rows=m, shape=shape)
 
 
 def prefill_attention(
-    tokens: float, keys: float, heads: float, d_qk: int, d_v: int, *, kv_heads: float = 0.0, form: str = "bf16"
+    tokens: float, keys: float, heads: float, dims: tuple[int, int], *, kv_heads: float = 0.0, form: str = "bf16"
 ) -> Kernel:
-    """`tokens` queries that see `keys` each in the mean; queries, keys, values and results pass through memory once."""
-    kv_heads = kv_heads or heads
-    moved = tokens * (heads * (d_qk + d_v) + kv_heads * (d_qk + d_v)) * 2
-    flops = 2 * tokens * keys * heads * (d_qk + d_v)
-    return Kernel("prefill_attention", form, flops, moved, shape=(tokens * heads, keys, float(d_qk)))
+    """`tokens` queries that see `keys` each in the mean; queries, keys, values and results pass through memory once.
+
+    dims: of a query or key, and of a value. kv_heads: 0: as many as `heads`.
+    """
+    both = sum(dims)
+    moved = tokens * (heads + (kv_heads or heads)) * both * 2
+    shape = (tokens * heads, keys, float(dims[0]))
+    return Kernel("prefill_attention", form, 2 * tokens * keys * heads * both, moved, shape=shape)
 
 
 def decode_attention(
-    queries: float,
-    sequences: float,
-    keys: float,
-    heads: float,
-    d_qk: int,
-    d_v: int,
-    *,
-    cached: float,
-    form: str = "bf16",
+    queries: float, keys: float, heads: float, dims: tuple[int, int], *, cache: float, form: str = "bf16"
 ) -> Kernel:
-    """`queries` tokens of `sequences`; each sequence reads `keys` rows of `cached` bytes, once for all its heads."""
-    moved = queries * heads * (d_qk + d_v) * 2
-    flops = 2 * queries * keys * heads * (d_qk + d_v)
-    shape = (queries * heads, keys, sequences * cached)
-    return Kernel("decode_attention", form, flops, moved, sequences * keys * cached, shape=shape)
+    """`queries` tokens that see `keys` each; cache: bytes read of it, once for all heads that share them.
+
+    dims: of a query or key, and of a value.
+    """
+    both = sum(dims)
+    flops, moved = 2 * queries * keys * heads * both, queries * heads * both * 2
+    return Kernel("decode_attention", form, flops, moved, cache, shape=(queries * heads, keys, cache / (keys or 1)))
 
 
 def elementwise(numbers: float, *, passes: float = 2.0, count: float = 1.0, form: str = "bf16") -> Kernel:
@@ -84,6 +83,6 @@ def elementwise(numbers: float, *, passes: float = 2.0, count: float = 1.0, form
     return Kernel("elementwise", "fp32", 0.0, moved, count=count, shape=(moved,))
 
 
-def norm(numbers: float, *, count: float = 1.0, form: str = "bf16") -> Kernel:
+def norm(numbers: float, *, passes: float = 4.0, count: float = 1.0, form: str = "bf16") -> Kernel:
     """A residual's addition and RMSNorm in one: `numbers` are read twice and written twice."""
-    return elementwise(numbers, passes=4, count=count, form=form)._replace(kind="norm")
+    return elementwise(numbers, passes=passes, count=count, form=form)._replace(kind="norm")

@@ -156,7 +156,6 @@ class Price:
         return max((_range(self.device.peak_interval(TORCH[form])) for form in self._rates), default=0.0)
 
 
-
 def interval(value: float, spread: float) -> Interval:
     """The 80 % interval of a lognormal answer."""
     return Interval(value, value * exp(-Z80 * spread), value * exp(Z80 * spread))

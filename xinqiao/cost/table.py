@@ -76,7 +76,6 @@ class Measured:
             self._known[key] = _interpolate(group, place(kernel.shape)) if group and known else None
         return self._known[key]
 
-
     @property
     def formats(self) -> set[str]:
         """Of the GEMMs."""
@@ -135,11 +134,11 @@ def kernel_of(kind: Kind, form: str, shape: tuple[int, ...]) -> Kernel:
     if kind == "prefill_attention":
         sequences, length, heads, kv_heads, dim = shape
         keys = (length + 1) / 2
-        return prefill_attention(sequences * length, keys, heads, dim, dim, kv_heads=kv_heads, form=form)
+        return prefill_attention(sequences * length, keys, heads, (dim, dim), kv_heads=kv_heads, form=form)
     if kind == "decode_attention":
         sequences, keys, heads, kv_heads, dim = shape
-        cached = 2 * kv_heads * dim * stored(form)
-        return decode_attention(sequences, sequences, keys, heads, dim, dim, cached=cached, form=form)
+        cache = sequences * keys * 2 * kv_heads * dim * stored(form)
+        return decode_attention(sequences, keys, heads, (dim, dim), cache=cache, form=form)
     return _elementwise(kind, form, shape)
 
 

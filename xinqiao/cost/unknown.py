@@ -1,5 +1,5 @@
 """A figure that no source states. Whoever asks for a time gets its name, never a guess."""
 
 
-class Unknown(Exception):  # noqa: N818  (it is an answer, not a fault)
+class Unknown(Exception):
     """`str()` names the missing fact: 'memory bandwidth of a chip: not found anywhere'."""

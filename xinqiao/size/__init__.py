@@ -1,0 +1,1 @@
+"""A model on a chip: what it is, whether it fits, how fast it runs."""

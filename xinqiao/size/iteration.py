@@ -2,14 +2,17 @@
 
 from typing import NamedTuple
 
+from xinqiao.chips import nodes
+from xinqiao.chips.nodes import Node
 from xinqiao.chips.spec import Chip
 from xinqiao.cost import links
 from xinqiao.cost.kernel import Kernel
 from xinqiao.cost.price import Price
 from xinqiao.cost.software import Software
 from xinqiao.cost.time import Time, overlapped, together
+from xinqiao.size.context import Context
 from xinqiao.size.model import Model
-from xinqiao.size.operators import Context, Message, Operator, operators
+from xinqiao.size.operators import Message, Operator, operators
 from xinqiao.size.plan import Batch, Formats, Plan
 
 
@@ -20,7 +23,7 @@ class Engine(NamedTuple):
     plan: Plan
     formats: Formats
     price: Price
-    node: links.Node
+    node: Node
     imbalance: float | None = None  # of experts; None: the fitted constant
     redundant: int = 0
 
@@ -30,16 +33,7 @@ class Engine(NamedTuple):
 
     def context(self, batch: Batch) -> Context:
         balance = self.price.constants.imbalance.value if self.imbalance is None else self.imbalance
-        return Context(
-            self.model,
-            self.plan,
-            self.formats,
-            batch,
-            balance,
-            self.redundant,
-            self.software.fused_quantise,
-            self.software.grouped_queries,
-        )
+        return Context(self.model, self.plan, self.formats, self.software, batch, balance, self.redundant)
 
 
 class Priced(NamedTuple):
@@ -58,7 +52,7 @@ class Iteration(NamedTuple):
 
 def engine(model: Model, chip: Chip, plan: Plan, formats: Formats, software: Software) -> Engine:
     """With the chip's usual machine and fitted constants."""
-    return Engine(model, plan, formats, Price(chip, software), links.of(chip))
+    return Engine(model, plan, formats, Price(chip, software), nodes.of(chip))
 
 
 def iteration(engine: Engine, batch: Batch) -> Iteration:
@@ -88,16 +82,17 @@ def _host(engine: Engine, batch: Batch, priced: list[Priced], device: float) -> 
 def _time(engine: Engine, operator: Operator) -> Time:
     if isinstance(operator.what, Kernel):
         return engine.price.kernel(operator.what)
-    moved = _transfer(engine, operator.what)
+    moved = transfer(engine, operator.what)
     return Time(link=moved.link, latency=moved.latency)
 
 
-def _transfer(engine: Engine, message: Message) -> links.Transfer:
+def transfer(engine: Engine, message: Message) -> links.Transfer:
+    """Seconds of one collective; Unknown names a link's rate that no source states."""
     constants = engine.price.constants
     reached = links.Efficiency(constants.link.value, constants.latency.value)
     group = links.Group(message.ranks, message.stride)
-    if message.kind in ("dispatch", "combine"):
-        function = links.dispatch if message.kind == "dispatch" else links.combine
-        return function(engine.node, group, message.tokens, message.bytes, message.top_k, reached)
+    if message.top_k:
+        routing = links.Routing(message.tokens, message.bytes, message.top_k, message.servers)
+        return links.dispatch(engine.node, group, routing, reached)
     plain = {"all_reduce": links.all_reduce, "all_gather": links.all_gather, "send": links.point_to_point}
     return plain[message.kind](engine.node, group, message.bytes, reached)

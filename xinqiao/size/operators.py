@@ -1,19 +1,22 @@
 """The operators of one iteration of a model on one device of a plan, as kernels and messages."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from xinqiao.cost.kernel import Kernel, elementwise, gemm, stored
+from xinqiao.cost.kernel import Kernel, elementwise, gemm, norm, stored
 from xinqiao.size.attention import attention
-from xinqiao.size.model import Experts, Layer, Model
-from xinqiao.size.plan import Batch, Formats, Plan
+from xinqiao.size.context import Context
+from xinqiao.size.model import Experts, Layer
+
+EVERY_SERVER = 1 << 20
 
 
 class Message(NamedTuple):
     """One collective over `ranks` devices that are `stride` apart.
 
-    kind    'all_reduce', 'all_gather', 'reduce_scatter', 'send', 'dispatch' or 'combine'
-    bytes   of one device's tensor; of one token for dispatch and combine, which have `tokens` that go to `top_k` each
+    kind    'all_reduce', 'all_gather', 'send', 'dispatch' or 'combine'
+    bytes   of one device's tensor, for a gather of the whole; of one token for dispatch and combine, which have
+            `tokens` that go to `top_k` experts each, and through at most `servers` servers (0: straight to each expert)
     """
 
     kind: str
@@ -22,6 +25,7 @@ class Message(NamedTuple):
     stride: int = 1
     tokens: float = 0.0
     top_k: int = 0
+    servers: int = 0
 
 
 class Operator(NamedTuple):
@@ -33,126 +37,113 @@ class Operator(NamedTuple):
     times: float = 1.0
 
 
-class Context(NamedTuple):
-    """What every operator needs to know."""
-
-    model: Model
-    plan: Plan
-    formats: Formats
-    batch: Batch
-    imbalance: float = 1.0  # load of the busiest device's experts over the mean
-    redundant: int = 0  # copies of experts that balance the load
-    fused_quantise: bool = True
-    grouped_queries: bool = True  # decode reads a KV head once for all its query heads
-
-    @property
-    def tokens(self) -> float:
-        """Of a replica that one device of a context-parallel group computes."""
-        return self.batch.tokens / self.plan.cp
-
-    def linear(self, n: float, k: float, *, rows: float = 0.0) -> list[Kernel]:
-        """A linear layer; with the kernel that quantises its input where the software has one of its own."""
-        rows = rows or self.tokens
-        made = [gemm(rows, n, k, self.formats.weights, inputs=self.formats.activations)]
-        if not self.fused_quantise and self.quantised:
-            made.insert(0, elementwise(rows * k, passes=1.5))
-        return made
-
-    @property
-    def quantised(self) -> bool:
-        return stored(self.formats.activations or self.formats.weights) < 2
-
-    def plain(self, n: float, k: float, *, rows: float = 0.0) -> Kernel:
-        return gemm(rows or self.tokens, n, k, self.formats.plain)
-
-
 def operators(context: Context) -> Iterator[Operator]:
     """Of one iteration: embedding, this plan's share of every layer, head and sampling."""
-    model, plan, batch = context.model, context.plan, context.batch
-    yield Operator("embedding", "embedding", elementwise(context.tokens * model.hidden))
+    model, plan, tokens = context.model, context.plan, context.tokens
+    yield Operator("embedding", "embedding", elementwise(tokens * model.hidden))
     for layer in model.layers:
-        for made in layer_operators(context, layer):
+        for made in _layer(context, layer):
             yield made._replace(times=made.times * layer.count)
     if plan.pp > 1:
-        yield Operator("send", "links", Message("send", context.tokens * model.hidden * 2 / plan.tp, 2, plan.tp), plan.pp - 1)
-    yield Operator("norm", "head", elementwise(batch.results * model.hidden, passes=2))
-    yield Operator("head", "head", context.plain(model.vocab / plan.tp, model.hidden, rows=batch.results))
-    if plan.tp > 1:
-        yield Operator("logits", "links", Message("all_gather", batch.results * model.vocab * 2 / plan.tp, plan.tp))
-    yield Operator("sampling", "head", elementwise(batch.results * model.vocab, passes=4, count=3))
+        sent = Message("send", tokens * model.hidden * 2 / plan.tp, 2, plan.tp * plan.dp * plan.cp)
+        yield Operator("next stage", "links", sent, plan.pp - 1)
+    yield from _head(context)
 
 
-def layer_operators(context: Context, layer: Layer) -> Iterator[Operator]:
-    """Of one layer."""
-    hidden, tokens = context.model.hidden, context.tokens
-    yield Operator("norm", "norms", elementwise(tokens * hidden, passes=4, count=2))
-    yield from (Operator(name, part, kernel) for name, part, kernel in attention(context, layer.attention))
-    yield from _reduced(context, "attention output")
+def _head(context: Context) -> Iterator[Operator]:
+    model, tp, rows = context.model, context.plan.tp, context.batch.results
+    yield Operator("last norm", "head", elementwise(rows * model.hidden))
+    yield Operator("head", "head", gemm(rows, model.vocab / tp, model.hidden, context.formats.plain))
+    if tp > 1:
+        yield Operator("logits", "links", Message("all_gather", rows * model.vocab * 2, tp))
+    yield Operator("sampling", "head", elementwise(rows * model.vocab, passes=4, count=3))
+
+
+def _layer(context: Context, layer: Layer) -> Iterator[Operator]:
+    numbers = context.tokens * context.model.hidden
+    streams = max(context.model.streams, 1)  # of hyper-connections, each read and written
+    yield Operator("norms and residuals", "norms", norm(numbers, passes=2 + 2 * streams, count=layer.norms))
+    yield from _named("attention", attention(context, layer.attention))
+    yield from _gathered(context)
+    yield from _reduced(context, "attention")
     if layer.inner:
         yield from _feed_forward(context, "mlp", layer.inner, gated=layer.gated)
-        yield from _reduced(context, "mlp output")
+        yield from _reduced(context, "mlp")
     if layer.experts:
         yield from _experts(context, layer.experts)
 
 
-def _reduced(context: Context, name: str) -> Iterator[Operator]:
+def _named(part: str, kernels: Iterable[tuple[str, Kernel]]) -> Iterator[Operator]:
+    for name, kernel in kernels:
+        yield Operator(name, part, kernel)
+
+
+def _gathered(context: Context) -> Iterator[Operator]:
+    """Context parallelism: keys and values of a prompt's other parts, or the partial results of decoding."""
+    batch, cp, tp = context.batch, context.plan.cp, context.plan.tp
+    if cp > 1:
+        nbytes = (batch.prefill + batch.sequences * batch.queries) * context.model.hidden * 2 / tp
+        yield Operator("context", "links", Message("all_gather", nbytes, cp, tp))
+
+
+def _reduced(context: Context, part: str) -> Iterator[Operator]:
     if context.plan.tp > 1:
         nbytes = context.tokens * context.model.hidden * 2
-        yield Operator(f"{name} all-reduce", "links", Message("all_reduce", nbytes, context.plan.tp))
+        yield Operator(f"{part} all-reduce", "links", Message("all_reduce", nbytes, context.plan.tp))
 
 
 def _feed_forward(context: Context, part: str, inner: int, *, gated: bool = True) -> Iterator[Operator]:
     hidden, width = context.model.hidden, inner / context.plan.tp
-    first = 2 * width if gated else width
-    yield from _each(f"{part} gate and up" if gated else f"{part} up", part, context.linear(first, hidden))
+    name = f"{part} gate and up" if gated else f"{part} up"
+    yield from _named(part, context.linear(name, 2 * width if gated else width, hidden))
     yield Operator(f"{part} activation", part, elementwise(context.tokens * width, passes=3 if gated else 2))
-    yield from _each(f"{part} down", part, context.linear(hidden, width))
-
-
-def _each(name: str, part: str, kernels: list[Kernel]) -> Iterator[Operator]:
-    for kernel in kernels:
-        yield Operator(name if kernel.kind == "gemm" else f"{name}: quantise", part, kernel)
+    yield from _named(part, context.linear(f"{part} down", hidden, width))
 
 
 def _experts(context: Context, experts: Experts) -> Iterator[Operator]:
-    """Router, shared experts, and routed ones: split by `ep`, or by `tp` where ep is 1."""
-    plan, model, tokens = context.plan, context.model, context.tokens
-    yield Operator("router", "router", gemm(tokens, experts.count, model.hidden, context.formats.plain))
+    """Router, shared experts, and routed ones: split by `ep`, or by `tp` where ep is 1.
+
+    Where experts spread over more devices than hold the same tokens, tokens travel, a share of them from each device.
+    """
+    plan, hidden, tokens = context.plan, context.model.hidden, context.tokens
+    yield Operator("router", "router", gemm(tokens, experts.count, hidden, context.formats.plain))
     yield Operator("router choice", "router", elementwise(tokens * experts.count, passes=4, count=2))
     if experts.shared_inner:
         yield from _feed_forward(context, "shared", experts.shared_inner)
-    spread = plan.ep > plan.tp  # beyond the devices that hold the same tokens: they travel
+    spread = plan.ep > plan.tp
     own = tokens / plan.tp if spread else tokens
     if spread:
         code = stored("fp8") if context.quantised else 2.0
-        stride = 1
-        yield Operator("dispatch", "links", Message("dispatch", model.hidden * code, plan.ep, stride, own, experts.top_k))
-    yield from _routed(context, experts, own)
+        yield Operator("dispatch", "links", _route(context, experts, "dispatch", own, hidden * code))
+    yield from _named("experts", _routed(context, experts, own * plan.ep if spread else own))
     if spread:
-        yield Operator("combine", "links", Message("combine", model.hidden * 2.0, plan.ep, 1, own, experts.top_k))
+        yield Operator("combine", "links", _route(context, experts, "combine", own, hidden * 2.0))
     if plan.tp > 1:
-        nbytes = tokens * model.hidden * 2
         kind = "all_gather" if spread else "all_reduce"
-        yield Operator("experts output", "links", Message(kind, nbytes / (plan.tp if spread else 1), plan.tp))
+        yield Operator("experts output", "links", Message(kind, tokens * hidden * 2, plan.tp))
 
 
-def _routed(context: Context, experts: Experts, own: float) -> Iterator[Operator]:
-    """Two grouped products over the experts that one device holds and that are met by a token."""
-    plan, hidden = context.plan, context.model.hidden
-    form = context.formats.experts or context.formats.weights
+def _route(context: Context, experts: Experts, kind: str, tokens: float, nbytes: float) -> Message:
+    """Prompts travel once to each server that has experts of theirs; decoded tokens straight to each expert."""
+    servers = 0
+    if context.batch.prefill and not context.batch.sequences:
+        servers = experts.top_groups if experts.groups > 1 else EVERY_SERVER
+    return Message(kind, nbytes, context.plan.ep, 1, tokens, experts.top_k, servers)
+
+
+def _routed(context: Context, experts: Experts, tokens: float) -> Iterator[tuple[str, Kernel]]:
+    """Two grouped products over the experts of one device that a token meets; `tokens` of all devices that share them."""
+    plan, hidden, formats = context.plan, context.model.hidden, context.formats
+    form, inputs = formats.experts or formats.weights, formats.activations
     inner = experts.inner if plan.ep > 1 else experts.inner / plan.tp
     local = (experts.count + context.redundant) / plan.ep
-    met_by = own * max(plan.ep / plan.tp, 1) if plan.ep > plan.tp else context.tokens
-    if plan.ep > plan.tp:
-        met_by = own * plan.ep
-    pairs = met_by * experts.top_k / plan.ep * context.imbalance
-    hit = max(local * (1 - (1 - experts.top_k / experts.count) ** met_by), min(local, 1.0))
-    rows = pairs / hit
-    inputs = context.formats.activations
-    yield Operator("experts permute", "experts", elementwise(pairs * hidden, passes=2))
-    if not context.fused_quantise and context.quantised:
-        yield Operator("experts: quantise", "experts", elementwise(pairs * hidden, passes=1.5))
-    yield Operator("experts gate and up", "experts", gemm(rows, 2 * inner, hidden, form, inputs=inputs, groups=hit))
-    yield Operator("experts activation", "experts", elementwise(pairs * inner, passes=3))
-    yield Operator("experts down", "experts", gemm(rows, hidden, inner, form, inputs=inputs, groups=hit))
-    yield Operator("experts sum", "experts", elementwise(pairs * hidden, passes=1.2))
+    pairs = tokens * experts.top_k / plan.ep * context.imbalance
+    met = local * (1 - (1 - experts.top_k / experts.count) ** tokens)
+    hit = max(met, min(local, pairs, 1.0))
+    yield "experts permute", elementwise(pairs * hidden)
+    yield from context.quantise("experts gate and up", pairs * hidden)
+    yield "experts gate and up", gemm(pairs / hit, 2 * inner, hidden, form, inputs=inputs, groups=hit)
+    yield "experts activation", elementwise(pairs * inner, passes=3)
+    yield from context.quantise("experts down", pairs * inner)
+    yield "experts down", gemm(pairs / hit, hidden, inner, form, inputs=inputs, groups=hit)
+    yield "experts sum", elementwise(pairs * hidden, passes=1.2)

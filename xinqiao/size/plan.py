@@ -55,12 +55,22 @@ class Batch(NamedTuple):
     prefill: float = 0.0
     length: float = 0.0
     before: float = 0.0
+    trained: bool = False  # the head sees every token, not only the last of a prompt
 
     @property
     def tokens(self) -> float:
         return self.sequences * self.queries + self.prefill
 
+    def seen(self, window: int = 0) -> float:
+        """Tokens that a prompt's mean token attends to: those before it, within the window where there is one."""
+        mean = self.before + (self.length + 1) / 2
+        if not window or self.before + self.length <= window:
+            return mean
+        growing = max(window - self.before, 0.0)  # tokens whose window is not full yet
+        return window - growing * (growing - 1) / 2 / self.length
+
     @property
     def results(self) -> float:
         """Rows that the head turns into logits."""
-        return self.sequences * self.queries + (self.prefill / self.length if self.prefill else 0.0)
+        prompts = self.prefill / (1.0 if self.trained else self.length) if self.prefill else 0.0
+        return self.sequences * self.queries + prompts

@@ -43,10 +43,24 @@ def static(engine: Engine, sequences: float, inputs: float, outputs: float) -> S
     return Speed(sequences * outputs, together((first, *steps)))
 
 
-def loaded(engine: Engine, sequences: float, inputs: float, outputs: float) -> Speed:
-    """An engine that `sequences` requests keep busy: iterations of decoding with a share of prompts in each."""
-    fresh = min(sequences * inputs / outputs, float(engine.software.chunk))
-    batch = Batch(sequences=sequences, context=inputs + outputs / 2, prefill=fresh, length=inputs)
+def loaded(
+    engine: Engine, sequences: float, inputs: float, outputs: float, *, before: float = 0.0, drafted: int = 0,
+    accepted: float = 0.0,
+) -> Speed:
+    """An engine that `sequences` requests keep busy: iterations of decoding with a share of prompts in each.
+
+    inputs: tokens of a prompt after the `before` that a prefix cache holds.
+    """
+    steps = outputs / (1 + accepted)
+    fresh = sequences * inputs / steps
+    chunk = min(fresh, float(engine.software.chunk))
+    batch = Batch(
+        sequences=sequences / engine.plan.pp,
+        context=before + inputs + outputs / 2,
+        queries=1 + drafted,
+        prefill=chunk / engine.plan.pp,
+        length=inputs,
+        before=before,
+    )
     time = iteration(engine, batch).time
-    slower = sequences * inputs / outputs / fresh
-    return Speed(sequences, time.times(slower))
+    return Speed(sequences * (1 + accepted), time.times(fresh / chunk))

@@ -28,7 +28,9 @@ def calibrate(device: str, out: Path, minutes: float) -> Table:
     try:
         rows = measure(found, minutes * 60, _say())
         if not rows:
-            raise InputError(f"--device {device}: nothing was measured; let it run longer, or see whether PyTorch works there")
+            raise InputError(
+                f"--device {device}: nothing was measured; let it run longer, or see whether PyTorch works there"
+            )
         table = Table(
             schema=SCHEMA,
             device=found.device,

@@ -94,7 +94,9 @@ def _accelerator(device: str) -> Machine:
     if module is None or not module.is_available():
         wanted = sorted({chip.platform.requirement or name for name, chip in packages.items() if name})
         build = "a build of PyTorch for it"
-        raise InputError(f"--device {device}: there is none here; install its driver and {' or '.join(wanted) or build}")
+        raise InputError(
+            f"--device {device}: there is none here; install its driver and {' or '.join(wanted) or build}"
+        )
     properties = module.get_device_properties(0)
     capacity = int(getattr(properties, "total_memory", 0)) or int(module.mem_get_info()[1])
     cache = int(getattr(properties, "L2_cache_size", 0)) or UNKNOWN_CACHE

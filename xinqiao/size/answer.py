@@ -1,0 +1,65 @@
+"""What `size` answers: memory, speed with intervals, what limits it, and what it rests on."""
+
+from msgspec import Struct
+
+from xinqiao.cost.price import Interval
+from xinqiao.size.plan import Formats, Plan
+
+
+class Row(Struct, frozen=True):
+    """One operator of the phase that was asked for: seconds of one iteration, all layers."""
+
+    name: str
+    part: str
+    seconds: float
+    bound: str
+    level: str
+
+
+class Fits(Struct, frozen=True):
+    """Bytes on one device."""
+
+    parts: dict[str, float]
+    total: float
+    capacity: float | None
+    fits: bool | None  # None: no source states the capacity
+
+
+class Gain(Struct, frozen=True):
+    """resource: 'arithmetic', 'bandwidth', 'links', 'latency', 'launch and host'. share: of the time that it bounds.
+
+    ten_percent: what a tenth more of it adds to the throughput, as a share.
+    """
+
+    resource: str
+    share: float
+    ten_percent: float
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """One model on one kind of chip. None: a figure that it needs is unknown; `unknown` names it."""
+
+    model: str
+    chip: str
+    phase: str
+    chips: int
+    devices: int
+    plan: Plan
+    formats: Formats
+    software: str
+    memory: Fits
+    batch_per_chip: float
+    prefill_tokens_per_second_per_chip: Interval | None = None
+    decode_tokens_per_second_per_chip: Interval | None = None
+    serving_tokens_per_second_per_chip: Interval | None = None
+    tpot_ms: Interval | None = None
+    ttft_ms: Interval | None = None
+    training_tokens_per_second_per_chip: Interval | None = None
+    mfu: Interval | None = None
+    days: Interval | None = None
+    cost_per_million_tokens: Interval | None = None
+    prefill_chips_per_decode_chip: float | None = None
+    limits: tuple[Gain, ...] = ()
+    by_operator: tuple[Row, ...] = ()
+    assumptions: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
