@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python benchmarks/calibrate_cpu.py [--seconds 150] [--table FILE.toml] [--format human|json]
 
 Kernels of sizes that are not in the table, then a whole language model in plain PyTorch with the sizes of SmolLM2-360M
-(HuggingFaceTB/SmolLM2-360M, config.json; random weights, fp32): a decode step and a prompt of 512 tokens. One thread, its
-own processor time: what other processes take is left out, but not what they evict from the cache.
+(HuggingFaceTB/SmolLM2-360M, config.json; random weights, fp32): a decode step and a prompt of 512 tokens. One thread,
+and its own processor time: what other processes take is left out, but not what they evict from the cache.
 """
 
 import argparse
@@ -124,7 +124,10 @@ def model_seconds() -> dict[str, float]:
 def predicted(chip: Chip) -> dict[str, float]:
     heads = Attention(heads=HEADS, kv_heads=KV_HEADS, head_dim=DIM, value_dim=DIM)
     layer = Layer(count=LAYERS, attention=heads, inner=INNER)
-    model = Model(name="llama", family="llama", hidden=HIDDEN, vocab=WORDS, layers=(layer,), tied=True)
+    model = Model(
+        name="smollm2-360m", family="llama", hidden=HIDDEN, vocab=WORDS, layers=(layer,), tied=True, context=8192,
+        stored="fp32", source="HuggingFaceTB/SmolLM2-360M config.json",
+    )  # fmt: skip
     formats = Formats(weights="fp32", cache="fp32", attention="fp32", plain="fp32")
     made: Engine = engine(model, chip, Plan(), formats, load("eager"))
     return {

@@ -104,7 +104,7 @@ def test_the_spread_grows_with_the_distance():
 
 def truth(kernel):
     """A device whose efficiency bends: a kernel with few rows is slow, a wide one fast."""
-    m, n, k = kernel.shape
+    m, n, _ = kernel.shape
     return kernel.flops / 1e12 * (1 + 60 / m) * (1 + 0.3 * log(n / 4096)) ** -0.5 + kernel.bytes / 1e9
 
 

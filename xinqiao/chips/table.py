@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from math import prod
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -16,7 +16,7 @@ from xinqiao.chips.performance import Compute, Memory
 from xinqiao.chips.spec import Chip, Torch
 from xinqiao.errors import InputError
 
-SCHEMA = 1
+SCHEMA: Final = 1
 SIZES = {  # kind of a row -> what its shape lists
     "gemm": ("m", "n", "k"),  # [m, k] × [n, k] transposed, as a linear layer has it
     "grouped_gemm": ("m", "n", "k", "groups"),  # of every group

@@ -9,8 +9,8 @@ arithmetic^p and traffic^p: d log(seconds) / d log(arithmetic) is that share, so
 the total by its share of that factor, which is how intervals are computed.
 """
 
-from pathlib import Path
 from math import exp, hypot, log, sqrt
+from pathlib import Path
 from typing import NamedTuple
 
 from xinqiao.chips.performance import FORMATS

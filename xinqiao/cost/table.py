@@ -2,13 +2,13 @@
 
     log(factor) = Σ wᵢ log(measuredᵢ / modelledᵢ) / (Σ wᵢ + w₀),    wᵢ = 1 / (dᵢ² + d₀²)
 
-over the nearest measured kernels of the same kind and number format; d is the distance in the base-2 logarithms of their
-sizes, of which the first, the rows, counts in full and the others half: efficiency changes most with it. w₀ stands for
-the model without a table: far from all that was measured, the factor is 1. Why a residual, and not a time: the model has
-the trend over orders of magnitude, and what it misses changes slowly from shape to shape.
+over the nearest measured kernels of the same kind and number format. d is the distance in the base-2 logarithms of
+their sizes; the first size, the rows, counts in full and the others half, because efficiency changes most with it. w₀
+stands for the model without a table: far from all that was measured, the factor is 1. Why a residual, and not a time:
+the model has the trend over orders of magnitude, and what it misses changes slowly from shape to shape.
 
-How wrong it is, is known from the measured kernels: each was predicted from the others. As in a random walk, the variance
-of an error grows with the distance, so one that is nearer than its neighbours' own neighbours are is trusted more.
+How wrong it is, is known from the measured kernels: each was predicted from the others. As in a random walk, variance
+grows with the distance, so one that is nearer than its neighbours' own neighbours is trusted more.
 """
 
 from collections.abc import Callable, Sequence
@@ -57,7 +57,7 @@ class Measured:
     """A table, seen from one model of kernels' times."""
 
     def __init__(self, rows: Sequence[Row], seconds: Callable[[Kernel], float]) -> None:
-        """seconds: the modelled time of one kernel, without its table; rows for which it raises Unknown are left out."""
+        """seconds: the modelled time of one kernel, without its table; where it raises Unknown, the row is left out."""
         groups: dict[tuple[str, str], Group] = {}
         for row in rows:
             kernel = kernel_of(row.kind, row.format, row.shape)
@@ -82,10 +82,7 @@ class Measured:
         return {form for kind, form in self._groups if kind == "gemm"}
 
     def spread(self, kind: str) -> float:
-        """Standard deviation of log(seconds) over all kinds that end like that: half of their errors are below 0.67 of it.
-
-        UNMEASURED where there are none.
-        """
+        """Standard deviation of log(seconds) over all kinds that end like that; UNMEASURED where there are none."""
         errors = [abs(p.error) for key, group in self._groups.items() if key[0].endswith(kind) for p in group]
         return median(errors) / MEDIAN if errors else UNMEASURED
 
@@ -127,7 +124,8 @@ def _variance(point: Point, far: float) -> float:
 def kernel_of(kind: Kind, form: str, shape: tuple[int, ...]) -> Kernel:
     """The kernel that a row of a table measures; see `chips.table.SIZES`."""
     if kind == "gemm":
-        return gemm(*shape, form)
+        m, n, k = shape
+        return gemm(m, n, k, form)
     if kind == "grouped_gemm":
         m, n, k, groups = shape
         return gemm(m, n, k, form, groups=groups)

@@ -17,7 +17,7 @@ from xinqiao.device import session
 from xinqiao.errors import InputError, nearest
 
 UNKNOWN_CACHE = 2**28  # bytes, more than the last cache of any device known
-AHEAD = 4  # copies of `queue` bytes that a device is given first, so that the host is never waited for
+AHEAD = 8  # copies of `queue` bytes that a device is given first, so that the host is never waited for
 QUEUE = 2**28
 
 Clock = Callable[[Callable[[int], object], int, int], float]  # call, number of the first, how many -> seconds of each
@@ -92,11 +92,9 @@ def _accelerator(device: str) -> Machine:
         __import__(package)  # PyTorch loads most vendors' packages by itself, but not all
     module = getattr(torch, device, None)
     if module is None or not module.is_available():
-        wanted = sorted({chip.platform.requirement or name for name, chip in packages.items() if name})
-        build = "a build of PyTorch for it"
-        raise InputError(
-            f"--device {device}: there is none here; install its driver and {' or '.join(wanted) or build}"
-        )
+        wanted = ["a build of PyTorch for it"] if "" in packages else []
+        wanted += sorted(chip.platform.requirement or name for name, chip in packages.items() if name)
+        raise InputError(f"--device {device}: there is none here; install its driver and {' or '.join(wanted)}")
     properties = module.get_device_properties(0)
     capacity = int(getattr(properties, "total_memory", 0)) or int(module.mem_get_info()[1])
     cache = int(getattr(properties, "L2_cache_size", 0)) or UNKNOWN_CACHE

@@ -24,7 +24,7 @@ from xinqiao.device.calibration.shapes import (
 )
 
 SAMPLE = 2e-3  # seconds that one sample takes at least, in as many calls as that needs
-MOST_CALLS = 100  # in one sample
+MOST_CALLS = 50  # in one sample
 MOST_SAMPLES = 25
 ROUNDS = 300  # a call may take the whole time divided by this
 EMULATED = 3  # times slower than the fastest format: the device computes in another one

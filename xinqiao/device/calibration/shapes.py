@@ -1,9 +1,9 @@
 """Which kernels are measured: candidates as data, and their order.
 
-A candidate is worth measuring where interpolation between the others would be least sure, which is where it is farthest
-from them, by the distance that `cost.table` interpolates with. So each group is ordered greedily: first the middle, then always the candidate
-farthest from those before it. Every beginning of that order covers the group as evenly as so few points can, which is
-why a measurement that is stopped early leaves a useful table.
+A candidate is worth measuring where interpolation between the others would be least sure: where it is farthest from
+them, by the distance that `cost.table` interpolates with. So each group is ordered greedily: first the middle, then
+always the candidate farthest from those before it. Every beginning of that order covers the group as evenly as so few
+points can, which is why a measurement that is stopped early leaves a useful table.
 """
 
 from collections.abc import Iterator, Sequence
