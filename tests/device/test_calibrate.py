@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from itertools import pairwise
+from math import dist
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from xinqiao.chips.table import SIZES, Row, Table, read, text
 from xinqiao.cli import main
 from xinqiao.cost.price import Price
 from xinqiao.cost.software import load
-from xinqiao.cost.table import distance, kernel_of, place
+from xinqiao.cost.table import kernel_of, place
 from xinqiao.device.calibration.calls import Pool, Room, call
 from xinqiao.device.calibration.machine import Machine, machine
 from xinqiao.device.calibration.run import measure
@@ -93,11 +94,11 @@ def test_each_beginning_of_the_order_covers_all_sizes_better_than_the_first_of_a
 
     def farthest(chosen):
         places = [place(kernel_of(*one).shape) for one in chosen]
-        return max(min(distance(place(kernel_of(*one).shape), other) for other in places) for one in group)
+        return max(min(dist(place(kernel_of(*one).shape), other) for other in places) for one in group)
 
     reached = [farthest(order[:count]) for count in (1, 8, 32)]
-    assert reached[0] > 2 * reached[1] > 4 * reached[2]
-    assert reached[2] < farthest(group[:32]) / 4
+    assert reached[0] > 1.5 * reached[1] > 2 * reached[2]
+    assert reached[2] < farthest(group[:32]) / 2
 
 
 def test_groups_take_turns():
@@ -194,7 +195,7 @@ def test_a_virtual_chip_is_refused(tmp_path):
 
 def test_a_measured_processor_is_priced_and_not_run_on(tmp_path):
     out = tmp_path / "here.toml"
-    done = CliRunner().invoke(main, ["calibrate", "--device", "cpu", "--out", str(out), "--minutes", "0.1"])
+    done = CliRunner().invoke(main, ["calibrate", "--device", "cpu", "--out", str(out), "--minutes", "0.2"])
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith(f"{out}: ")
     assert [path.name for path in tmp_path.iterdir()] == ["here.toml"]
@@ -208,6 +209,32 @@ def test_a_measured_processor_is_priced_and_not_run_on(tmp_path):
     refused = python(tmp_path / "a.py", XINQIAO_CHIP=str(out))
     assert refused.returncode == 2
     assert "here is this or another processor, not a chip to run on" in refused.stderr
+
+
+VIRTUAL = """
+from xinqiao.device import session
+from xinqiao.device.calibration import machine, run
+session.virtual("910c", shapes=True)
+found = machine._accelerator("npu")
+rows = run.measure(found, 6.0, lambda *_: None)
+print(found.clock_name, found.capacity, len(rows))
+for row in rows:
+    if row.kind == "gemm":
+        print("gemm", row.format, *row.shape, row.seconds)
+"""
+
+
+def test_an_accelerators_clock_is_its_events():
+    """The whole path of an accelerator, on a virtual one, whose events tell the cost model's time."""
+    done = python("-c", VIRTUAL)
+    assert done.returncode == 0, done.stderr
+    head, *lines = (line.split() for line in done.stdout.splitlines())
+    assert head[:2] == ["event", "68719476736"]
+    assert {line[1] for line in lines} == {"bf16", "fp16", "int8", "fp32"}  # this chip has no fp8
+    for _, form, *sizes, seconds in lines:
+        m, n, k = map(int, sizes)
+        if form == "bf16" and m >= 512:
+            assert 0.4 < 2 * m * n * k / 353.9e12 / float(seconds) < 1.0
 
 
 @pytest.mark.slow

@@ -13,8 +13,7 @@ grows with the distance, so one that is nearer than its neighbours' own neighbou
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from heapq import nsmallest
-from math import exp, log, log2, sqrt
+from math import dist, exp, log, log2, sqrt
 from statistics import median
 from typing import NamedTuple
 
@@ -38,16 +37,14 @@ class Correction(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A measured kernel: its place, log(measured / modelled), and the error where it is predicted from its neighbours.
-
-    reach: squared distance of the nearest of them
-    """
+    """A measured kernel: its place, log(measured / modelled), and the variance of what is said from it at a distance d:
+    noise + growth × √(d² + d₀²)."""
 
     place: tuple[float, ...]
     residual: float
-    noise: float  # standard deviation of `residual`
-    error: float = 0.0
-    reach: float = 1.0
+    noise: float
+    growth: float = 0.0
+    error: float = 0.0  # of `residual`, where it is predicted from the others
 
 
 Group = list[Point]
@@ -62,7 +59,7 @@ class Measured:
         for row in rows:
             kernel = kernel_of(row.kind, row.format, row.shape)
             with suppress(Unknown):
-                point = Point(place(kernel.shape), log(row.seconds / seconds(kernel)), row.spread)
+                point = Point(place(kernel.shape), log(row.seconds / seconds(kernel)), row.spread**2)
                 groups.setdefault((kernel.kind, kernel.format), []).append(point)
         self._groups = {key: [_left_out(group, point) for point in group] for key, group in groups.items()}
         self._known: dict[tuple[str, str, tuple[float, ...]], Correction | None] = {}
@@ -93,32 +90,24 @@ def place(shape: Sequence[float]) -> tuple[float, ...]:
     return (first, *[OTHERS * size for size in others])
 
 
-def distance(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    """Squared, between two places."""
-    return sum([(a - b) ** 2 for a, b in zip(one, other, strict=True)])
-
-
 def _left_out(group: Group, point: Point) -> Point:
     others = [other for other in group if other is not point]
     if not others:
-        return point._replace(error=point.residual)
-    guess = log(_interpolate(others, point.place).factor)
-    return point._replace(
-        error=point.residual - guess, reach=min(distance(point.place, other.place) for other in others)
-    )
+        return point._replace(error=point.residual, growth=point.residual**2)
+    error = point.residual - log(_interpolate(others, point.place).factor)
+    nearest = min(dist(point.place, other.place) for other in others)
+    return point._replace(error=error, growth=error**2 / sqrt(nearest**2 + NEAR))
 
 
 def _interpolate(group: Group, at: tuple[float, ...]) -> Correction:
-    near = nsmallest(NEAREST, [(distance(point.place, at), point) for point in group])
-    weights = [1 / (far + NEAR) for far, _ in near]
-    total = sum(weights)
-    shift = sum([w * point.residual for w, (_, point) in zip(weights, near, strict=True)]) / (total + ALONE)
-    variance = sum([w * _variance(point, far) for w, (far, point) in zip(weights, near, strict=True)]) / total
-    return Correction(exp(shift), sqrt(variance))
-
-
-def _variance(point: Point, far: float) -> float:
-    return point.noise**2 + point.error**2 * sqrt((far + NEAR) / (point.reach + NEAR))
+    total = shift = variance = 0.0
+    for far, point in sorted([(dist(point.place, at), point) for point in group])[:NEAREST]:
+        square = far * far + NEAR
+        weight = 1 / square
+        total += weight
+        shift += weight * point.residual
+        variance += weight * (point.noise + point.growth * sqrt(square))
+    return Correction(exp(shift / (total + ALONE)), sqrt(variance / total))
 
 
 def kernel_of(kind: Kind, form: str, shape: tuple[int, ...]) -> Kernel:

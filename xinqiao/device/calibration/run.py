@@ -26,10 +26,10 @@ from xinqiao.device.calibration.shapes import (
 SAMPLE = 2e-3  # seconds that one sample takes at least, in as many calls as that needs
 MOST_CALLS = 50  # in one sample
 MOST_SAMPLES = 25
-ROUNDS = 300  # a call may take the whole time divided by this
+ROUNDS = 600  # a call may take the whole time divided by this
 EMULATED = 3  # times slower than the fastest format: the device computes in another one
 POOL = 2**31  # bytes at most
-POOL_SHARE = 64  # of the device's memory at most
+POOL_SHARE = 128  # of the device's memory at most
 
 Progress = Callable[[int, int], None]  # kernels measured, rounds
 
@@ -141,8 +141,8 @@ def _plan(bench: Bench, longest: float) -> list[Candidate]:
         return ordered([candidate for candidate in every if fits(candidate)])[:count]
 
     first = list(speeds)[:1]
-    groups = [group("gemm", form, counts[form]) for form in speeds]
-    groups += [group(kind, form, count) for form in first for kind, count in SHARES.items()]
+    groups = [group(kind, form, count) for form in first for kind, count in SHARES.items()]
+    groups += [group("gemm", form, counts[form]) for form in speeds]
     return interleaved(groups)
 
 

@@ -8,11 +8,11 @@ points can, which is why a measurement that is stopped early leaves a useful tab
 
 from collections.abc import Iterator, Sequence
 from itertools import product, zip_longest
-from math import inf
+from math import dist, inf
 from typing import NamedTuple
 
 from xinqiao.chips.table import Kind
-from xinqiao.cost.table import distance, kernel_of, place
+from xinqiao.cost.table import kernel_of, place
 
 Shape = tuple[int, ...]
 
@@ -37,9 +37,9 @@ FORMATS = {  # most wanted first, for a processor and for accelerators; and how 
     "cpu": {"fp32": 32, "bf16": 10, "fp16": 6, "int8": 6, "fp8": 6},
     "": {"bf16": 32, "fp16": 8, "int8": 20, "fp8": 20, "fp32": 6},
 }
-SHARES: dict[Kind, int] = {  # how many of each other kind, all in the most wanted format
+SHARES: dict[Kind, int] = {  # how many of each other kind, all in the most wanted format; figures of a chip first
+    **{"copy": 3, "launch": 1, "elementwise": 16, "norm": 8, "embedding": 2},
     **{"grouped_gemm": 8, "prefill_attention": 10, "decode_attention": 14},
-    **{"elementwise": 16, "norm": 8, "embedding": 2, "copy": 3, "launch": 1},
 }
 PROBE = (64, 1024, 1024)  # the GEMM that tells whether a device can do a format, and about how fast
 
@@ -74,12 +74,12 @@ def ordered(group: Sequence[Candidate]) -> list[Candidate]:
         return []
     places = {candidate: place(kernel_of(*candidate).shape) for candidate in group}
     centre = tuple(sum(axis) / len(places) for axis in zip(*places.values(), strict=True))
-    chosen = [min(places, key=lambda candidate: (distance(places[candidate], centre), candidate))]
+    chosen = [min(places, key=lambda candidate: (dist(places[candidate], centre), candidate))]
     left = dict.fromkeys(places, inf)
     while len(chosen) < len(places):
         last = places[chosen[-1]]
         left.pop(chosen[-1])
-        left = {candidate: min(far, distance(places[candidate], last)) for candidate, far in left.items()}
+        left = {candidate: min(far, dist(places[candidate], last)) for candidate, far in left.items()}
         chosen.append(max(left, key=lambda candidate: (left[candidate], candidate)))
     return chosen
 
