@@ -288,6 +288,71 @@ def verify(folder: Path, source: Path | None, form: str, *, allow_pickle: bool) 
     sys.exit(FINDINGS if found.findings else 0)
 
 
+def _size_options(function: Any) -> Any:
+    for name, metavar, text in reversed(_SIZE_NUMBERS):
+        kind = float if metavar in ("R", "MS", "P", "B", "N") else int
+        function = click.option(f"--{name}", type=kind, default=0, metavar=metavar, help=text)(function)
+    for name, text in (
+        ("attention", "Number format of the products inside attention."),
+        ("cache", "Number format of the KV cache."),
+        ("weights", "Number format of the linear layers."),
+    ):
+        function = click.option(f"--{name}", default="", metavar="FORMAT", help=text)(function)
+    return function
+
+
+_SIZE_NUMBERS = (
+    ("chips", "INT", "How many; without it, as few as fit."),
+    ("batch-per-chip", "B", "Sequences in flight for each chip; without it, as many as fit."),
+    ("input", "TOKENS", "Of a prompt, or of a sequence in training; 2048."),
+    ("output", "TOKENS", "Of an answer; 512."),
+    ("context", "TOKENS", "Before the token that is decoded; without it, the prompt and half of the answer."),
+    ("tp", "INT", "Devices of tensor parallelism; without a degree, the best is searched for."),
+    ("pp", "INT", "Stages of pipeline parallelism."),
+    ("dp", "INT", "Replicas."),
+    ("ep", "INT", "Devices that share the experts of a layer."),
+    ("cp", "INT", "Devices that share one sequence's tokens."),
+    ("tpot-ms", "MS", "Most time per output token."),
+    ("ttft-ms", "MS", "Most time to the first token."),
+    ("hit-rate", "R", "Share of prompts that a prefix cache holds."),
+    ("tokens", "N", "Of a training run."),
+    ("lora-rank", "INT", "Fine-tune adapters of that rank; without it, all weights."),
+    ("price", "P", "Of one chip for an hour."),
+)
+
+
+@main.command()
+@click.argument("model")
+@click.option("--chip", "chips_named", multiple=True, required=True, metavar="NAME", help="Several are compared.")
+@click.option(
+    "--phase", type=click.Choice(["prefill", "decode", "serve", "train", "finetune"]), default="serve", help="Of what."
+)
+@_size_options
+@click.option("--software", default="generic", metavar="NAME", help="The serving stack: vllm, sglang, ...")
+@click.option("--node", default="", metavar="NAME", help="The machine, where it is not the chip's usual one.")
+@click.option("--mtp", default="", metavar="N:KEPT", help="Multi-token prediction: tokens drafted, and kept of them.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="PAGE.html", help="Also write a page with pictures.")
+@_format
+def size(model: str, chips_named: tuple[str, ...], form: str, out: Path | None, **asked: Any) -> None:
+    """How fast MODEL runs on a chip, how many chips it needs, and how sure that is.
+
+    MODEL is a public model's name ('deepseek-v3'), a folder with config.json, or such a file. Each figure comes with
+    the interval that holds the truth in four of five cases. Exit code 1 where it does not fit.
+    """
+    from xinqiao.size import show, sizes
+
+    answers = sizes(model, chips_named, asked)
+    if out:
+        import xinqiao.report as reports
+
+        reports.write([show.document(answers)], out, reports.default_language())
+    if form == "json":
+        _print_json(show.rows(answers))
+    else:
+        click.echo(show.text(answers))
+    sys.exit(FINDINGS if any(found.memory.fits is False for found in answers) else 0)
+
+
 @main.command()
 @click.option("--device", required=True, metavar="NAME", help="As PyTorch calls it: cuda, npu, mlu, musa, cpu, …")
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE.toml", help="The table.")

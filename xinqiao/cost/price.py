@@ -11,7 +11,8 @@ the total by its share of that factor, which is how intervals are computed.
 
 from math import exp, hypot, log, sqrt
 from pathlib import Path
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from xinqiao.chips.performance import FORMATS
 from xinqiao.chips.spec import Chip
@@ -31,20 +32,12 @@ EIGHT_BITS = ("fp8", "int8", "fp4", "int4")
 Parts = tuple[tuple[float, float], ...]  # seconds, and the standard deviation of their logarithm
 
 
-class Interval(NamedTuple):
+class Interval(Struct, frozen=True):
     """A value and the ends that hold it with a probability of 80 %."""
 
     value: float
     low: float
     high: float
-
-
-class Figures(NamedTuple):
-    """One device in SI units. None: unknown."""
-
-    peaks: dict[str, float]
-    bandwidth: float | None
-    launch: float
 
 
 class Price:

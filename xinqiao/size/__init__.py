@@ -1,1 +1,63 @@
-"""A model on a chip: what it is, whether it fits, how fast it runs."""
+"""A model on a chip: does it fit, on how many, how fast, and how sure is that."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from xinqiao.errors import InputError
+from xinqiao.size.answer import Answer
+
+
+def sizes(model: str, chips: Sequence[str], asked: Mapping[str, Any]) -> list[Answer]:
+    """One answer a chip. `asked`: options of `xinqiao size` by name, '' or 0 where not given.
+
+    InputError names the option that cannot be.
+    """
+    from xinqiao.chips import catalog
+    from xinqiao.cost import software
+    from xinqiao.size.build import answer
+    from xinqiao.size.catalogue import find
+    from xinqiao.size.request import Request, Wanted, Workload
+
+    drafted, accepted = _mtp(asked.get("mtp", ""))
+    work = Workload(
+        input=asked.get("input") or Workload().input,
+        output=asked.get("output") or Workload().output,
+        context=asked.get("context") or 0,
+        batch=asked.get("batch_per_chip") or 0.0,
+        hit_rate=asked.get("hit_rate") or 0.0,
+        drafted=drafted,
+        accepted=accepted,
+        tpot=(asked.get("tpot_ms") or 0.0) / 1e3,
+        ttft=(asked.get("ttft_ms") or 0.0) / 1e3,
+    )
+    found, stack = find(model), software.load(asked.get("software") or "generic")
+    return [
+        answer(
+            Request(
+                found,
+                catalog.load(chip),
+                stack,
+                asked.get("phase") or "serve",
+                asked.get("chips") or 0,
+                Wanted(*(asked.get(degree) or 0 for degree in Wanted._fields)),
+                work,
+                **{part: asked.get(part) or "" for part in ("weights", "cache", "attention", "node")},
+                price=asked.get("price") or 0.0,
+            )
+        )
+        for chip in chips
+    ]
+
+
+def _mtp(text: str) -> tuple[int, float]:
+    """'1:0.7' → one token drafted, 0.7 of it kept in the mean."""
+    if not text:
+        return 0, 0.0
+    count, _, kept = text.partition(":")
+    try:
+        drafted, accepted = int(count), float(kept or "0")
+    except ValueError:
+        raise InputError(f"--mtp {text}: write tokens drafted and tokens kept in the mean, as 1:0.7") from None
+    if not 1 <= drafted <= 16 or not 0 <= accepted <= drafted:
+        raise InputError(f"--mtp {text}: 1 to 16 tokens drafted, and no more kept than drafted")
+    return drafted, accepted

@@ -7,13 +7,20 @@ from xinqiao.size.plan import Formats, Plan
 
 
 class Row(Struct, frozen=True):
-    """One operator of the phase that was asked for: seconds of one iteration, all layers."""
+    """One operator of the phase that was asked for, in one iteration on one device, all layers together.
+
+    bound: what most of its seconds are spent on. level: 'measured' shapes, 'curve' of efficiency, 'roofline' constants.
+    flops, bytes: 0 for messages; format: of its products.
+    """
 
     name: str
     part: str
     seconds: float
     bound: str
     level: str
+    flops: float
+    bytes: float
+    format: str
 
 
 class Fits(Struct, frozen=True):
@@ -23,6 +30,14 @@ class Fits(Struct, frozen=True):
     total: float
     capacity: float | None
     fits: bool | None  # None: no source states the capacity
+
+
+class Trade(Struct, frozen=True):
+    """One point of throughput against latency: the chosen plan with so many sequences in flight per chip."""
+
+    batch_per_chip: float
+    tpot_ms: Interval
+    tokens_per_second_per_chip: Interval
 
 
 class Gain(Struct, frozen=True):
@@ -60,6 +75,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     cost_per_million_tokens: Interval | None = None
     prefill_chips_per_decode_chip: float | None = None
     limits: tuple[Gain, ...] = ()
+    trade: tuple[Trade, ...] = ()  # latency rises
     by_operator: tuple[Row, ...] = ()
     assumptions: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()

@@ -1,5 +1,6 @@
 """A model from its config.json, in the form that Hugging Face's checkpoints have."""
 
+import re
 from pathlib import Path
 
 from xinqiao.errors import InputError, nearest
@@ -10,7 +11,10 @@ from xinqiao.size.model import Model
 
 CONFIG = "config.json"
 DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
-QUANTISED = {"fp8": "fp8", "mxfp4": "mxfp4", "fbgemm_fp8": "fp8"}  # quant_method → format
+BESIDE = "hf_quant_config.json"  # where ModelOpt says what config.json leaves out
+METHODS = {"fp8": "fp8", "mxfp4": "mxfp4", "fbgemm_fp8": "fp8"}  # quant_method → format
+ALGORITHMS = {"FP8": "fp8", "NVFP4": "nvfp4", "W4A16_AWQ": "int4"}  # ModelOpt's quant_algo → format
+ATTENTION = re.compile(r"attn(\.?\*|\.o_proj)?$")  # a module that is left out: all of attention, or its output
 TRACED = "`xinqiao size SCRIPT.py --chip NAME` traces any PyTorch program"
 
 
@@ -23,7 +27,10 @@ def read(path: Path) -> Model:
     if path.is_dir() and not file.exists():
         raise InputError(f"{path}: has no {CONFIG}; name a checkpoint's folder or its {CONFIG}")
     name = (path if path.is_dir() else path.parent).resolve().name if file.name == CONFIG else file.stem
-    return from_keys(load(file), name=name, source=str(path))
+    keys, beside = load(file), file.with_name(BESIDE)
+    if file.name == CONFIG and beside.exists() and not keys.has("quantization_config"):
+        keys.found["quantization_config"] = load(beside).table("quantization")
+    return from_keys(keys, name=name, source=str(path))
 
 
 def from_keys(keys: Keys, *, name: str, source: str) -> Model:
@@ -66,21 +73,23 @@ def _architecture(keys: Keys) -> str:
 
 
 def _stored(keys: Keys, text: Keys) -> tuple[str, str]:
-    """Number format of most weights, and of everything but routed experts where that differs; '' is unknown."""
+    """Number format of most weights, and of all but routed experts where that differs; '' is unknown."""
     settings = keys.table("quantization_config")
     plain = DTYPES.get(text.word("dtype", "torch_dtype") or keys.word("dtype", "torch_dtype"), "")
     if not settings:
         return plain, ""
     found = _quantised(settings)
-    if str(text.found.get("expert_dtype", settings.get("expert_dtype"))) == "fp4":
+    if found == "fp8" and "fp4" in (text.found.get("expert_dtype"), settings.get("expert_dtype")):
         return "mxfp4", found
     return found, _rest(settings, plain or "bf16") if found else ""
 
 
 def _quantised(settings: Json) -> str:
+    if "quant_algo" in settings:
+        return ALGORITHMS.get(str(settings["quant_algo"]), "")
     method = str(settings.get("quant_method", ""))
-    if method in QUANTISED:
-        return QUANTISED[method]
+    if method in METHODS:
+        return METHODS[method]
     if method == "compressed-tensors":
         return _compressed_tensors(settings)
     bits = settings.get("bits", settings.get("w_bit"))
@@ -98,6 +107,7 @@ def _compressed_tensors(settings: Json) -> str:
 
 
 def _rest(settings: Json, plain: str) -> str:
-    """The plain format where attention, as it says, is not quantised: routed experts alone are."""
-    left_out = settings.get("modules_to_not_convert") or settings.get("ignore") or ()
-    return plain if any("self_attn" in str(module) for module in left_out) else ""
+    """The plain format where attention is not quantised: then routed experts are, and nothing else."""
+    lists = (settings.get(key) for key in ("modules_to_not_convert", "ignore", "exclude_modules"))
+    left_out = [str(module) for modules in lists if isinstance(modules, list) for module in modules]
+    return plain if any(ATTENTION.search(module) for module in left_out) else ""

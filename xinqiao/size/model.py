@@ -93,7 +93,7 @@ class Model(Struct, frozen=True, kw_only=True):
     positions: int = 0  # rows of a table of learned positions; 0: none
     norm_bias: bool = False  # layer norms with biases; else RMS norms
     stored: str  # number format of the published weights: 'bf16', 'fp8', 'mxfp4', 'int4'…; '': unknown
-    stored_rest: str = ""  # of everything but routed experts where it differs; '': as `stored`
+    stored_rest: str = ""  # where it differs: of all but routed experts, in a dense model of all but the FFN
     source: str
     note: str = ""  # what was left out
 

@@ -2,8 +2,10 @@
 
 from typing import NamedTuple
 
+from msgspec import Struct
 
-class Plan(NamedTuple):
+
+class Plan(Struct, frozen=True):
     """Degrees of parallelism, in devices as PyTorch sees them: a package of two dies is two.
 
     tp   tensor: every matrix is split
@@ -24,7 +26,7 @@ class Plan(NamedTuple):
         return self.tp * self.pp * self.dp * self.cp
 
 
-class Formats(NamedTuple):
+class Formats(Struct, frozen=True):
     """Number formats by part; keys of `cost.kernel.BITS`.
 
     weights      of linear layers; `experts` of routed experts ('': the same)

@@ -61,6 +61,7 @@ class Request(NamedTuple):
     weights: str = ""
     cache: str = ""
     attention: str = ""
+    node: str = ""  # a machine's name; '': the chip's usual one
     price: float = 0.0
 
     @property

@@ -52,7 +52,7 @@ def _inner(node: nodes.Node) -> int:
 
 def settings(request: Request, formats: Formats, chips: int) -> Iterator[Setting]:
     """Every plan on so many chips; a plan that does not fit is among them."""
-    node = nodes.of(request.chip)
+    node = nodes.load(request.node, request.chip) if request.node else nodes.of(request.chip)
     price = Price(request.chip, request.software)
     for plan in plans(request, chips * request.per_chip, _inner(node)):
         yield Setting(request, Engine(request.model, plan, formats, price, node))

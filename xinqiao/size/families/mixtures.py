@@ -34,7 +34,7 @@ def mixtral(keys: Keys) -> Plan:
 
 def _qwen_experts(keys: Keys, *, shared: bool) -> Experts:
     return Experts(
-        count=keys.count("num_experts"),
+        count=keys.count("num_experts", "num_local_experts"),
         top_k=keys.count("num_experts_per_tok"),
         inner=keys.count("moe_intermediate_size"),
         shared_inner=keys.count("shared_expert_intermediate_size") if shared else 0,
