@@ -166,6 +166,7 @@ def test_a_price_with_a_table_is_what_was_measured(tmp_path):
         kernel = kernel_of(one.kind, one.format, one.shape)
         assert price.kernel(kernel).seconds == pytest.approx(one.seconds, rel=0.35), one
         assert price.kernel(kernel._replace(count=3)).seconds == pytest.approx(3 * price.kernel(kernel).seconds)
+    assert price.level == "measured"
     assert price.correction(gemm(100, 5000, 4000)) is not None
     assert price.correction(norm(4096)) is None  # priced with constants
 

@@ -128,7 +128,7 @@ def chip_of(table: Table, path: Path) -> Chip:
     bare = Chip(
         name=path.stem,
         title=f"{table.name} (measured)",
-        vendor="",
+        vendor="vendor not recorded",
         status="shipping",
         calibration=str(path.resolve()),
         torch=Torch(

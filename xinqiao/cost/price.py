@@ -56,6 +56,7 @@ class Price:
         self._rates: dict[str, float] = {}
         self._table: Measured | None = None
         if chip.calibration:
+            self.level = "measured"
             self._table = Measured(read(Path(chip.calibration)).row, lambda kernel: self._modelled(kernel).seconds)
 
     def rate(self, form: str) -> float:

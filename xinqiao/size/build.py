@@ -4,13 +4,14 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from xinqiao.cost.kernel import Kernel
-from xinqiao.cost.price import Interval
+from xinqiao.cost.price import Interval, Price
 from xinqiao.cost.time import Time, together
 from xinqiao.cost.unknown import Unknown
 from xinqiao.size.answer import Answer, Fits, Gain, Row, Trade
 from xinqiao.size.choose import formats
 from xinqiao.size.evaluate import Setting
 from xinqiao.size.iteration import Priced
+from xinqiao.size.operators import Message
 from xinqiao.size.request import Request, check
 from xinqiao.size.search import best
 from xinqiao.size.speed import Speed
@@ -125,7 +126,8 @@ class Builder:
         rows: dict[str, list[Priced]] = {}
         for one in self._known(lambda: self.setting.operators(sequences)) or []:
             rows.setdefault(one.operator.name, []).append(one)
-        return tuple(_row(name, each) for name, each in rows.items())
+        price = self.setting.engine.price
+        return tuple(_row(name, each, price) for name, each in rows.items())
 
     def _assume(self, sequences: float) -> None:
         request, work = self.setting.request, self.setting.request.workload
@@ -146,13 +148,14 @@ class Builder:
 
 
 _NEAR = {
+    "measured": "to kernels measured on this device",
     "chip": "to published measurements of this chip",
     "vendor": "to published measurements of this vendor's chips",
     "shared": "to other vendors' chips only: the interval is wide",
 }
 
 
-def _row(name: str, priced: list[Priced]) -> Row:
+def _row(name: str, priced: list[Priced], price: Price) -> Row:
     """One name's kernels or messages in all layers."""
     time, what = together(one.time for one in priced), priced[0].operator.what
     kernels = [(one.operator.times * one.operator.what.count, one.operator.what)
@@ -162,11 +165,18 @@ def _row(name: str, priced: list[Priced]) -> Row:
         priced[0].operator.part,
         time.seconds,
         time.bound,
-        "curve" if what.kind in ("gemm", "grouped_gemm") else "roofline",
+        _level(what, price),
         sum(count * kernel.flops for count, kernel in kernels),
         sum(count * (kernel.bytes + kernel.cache) for count, kernel in kernels),
         what.format if isinstance(what, Kernel) else "",
     )
+
+
+def _level(what: Kernel | Message, price: Price) -> str:
+    """How the time was found: from measured kernels, an efficiency that grows with the rows, or one constant."""
+    if isinstance(what, Kernel) and price.correction(what):
+        return "measured"
+    return "curve" if what.kind in ("gemm", "grouped_gemm") else "roofline"
 
 
 def _limits(time: Time) -> tuple[Gain, ...]:
