@@ -103,14 +103,13 @@ def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def seconds(run) -> float:
-    """Processor time of this thread, the median of five after one that warms up."""
-    run()
+    """Processor time of this thread: the median of three or more, after one that warms up."""
     samples = []
-    for _ in range(5):
+    while len(samples) < 4 or (sum(samples) < 4 and len(samples) < 25):
         started = time.thread_time()
         run()
         samples.append(time.thread_time() - started)
-    return median(samples)
+    return median(samples[1:])
 
 
 def model_seconds() -> dict[str, float]:

@@ -1,11 +1,12 @@
 """What measured kernels say of others: the measured time over the modelled one, interpolated between neighbours.
 
-    log(factor) = Σ wᵢ log(measuredᵢ / modelledᵢ) / (Σ wᵢ + w₀),    wᵢ = 1 / (dᵢ² + d₀²)
+    log(factor) = Σ wᵢ log(measuredᵢ / modelledᵢ) / (Σ wᵢ + w₀),    wᵢ = 1 / (dᵢ² + d₀² + (spreadᵢ/s)²)
 
 over the nearest measured kernels of the same kind and number format. d is the distance in the base-2 logarithms of
 their sizes; the first size, the rows, counts in full and the others half, because efficiency changes most with it. w₀
-stands for the model without a table: far from all that was measured, the factor is 1. Why a residual, and not a time:
-the model has the trend over orders of magnitude, and what it misses changes slowly from shape to shape.
+stands for the model without a table: far from all that was measured, the factor is 1. A row whose repeats disagree
+counts as if it were farther away. Why a residual, and not a time: the model has the trend over orders of magnitude, and
+what it misses changes slowly from shape to shape.
 
 How wrong it is, is known from the measured kernels: each was predicted from the others. As in a random walk, variance
 grows with the distance, so one that is nearer than its neighbours' own neighbours is trusted more.
@@ -23,6 +24,7 @@ from xinqiao.cost.unknown import Unknown
 
 NEAREST = 5
 NEAR = 0.1  # d₀²: neighbours nearer than a third of an octave count alike
+OCTAVE = 0.3  # s: how much the logarithm changes in an octave, about
 ALONE = 1 / 6.0**2  # w₀: one neighbour six octaves away and the model count alike
 UNMEASURED = 0.3  # spread of what a table does not have, beside what it has: as wide as the widest constant
 MEDIAN = 0.6745  # that half of the errors of a normal distribution with a standard deviation of 1 are below
@@ -103,7 +105,7 @@ def _interpolate(group: Group, at: tuple[float, ...]) -> Correction:
     total = shift = variance = 0.0
     for far, point in sorted([(dist(point.place, at), point) for point in group])[:NEAREST]:
         square = far * far + NEAR
-        weight = 1 / square
+        weight = 1 / (square + point.noise / OCTAVE**2)
         total += weight
         shift += weight * point.residual
         variance += weight * (point.noise + point.growth * sqrt(square))

@@ -66,11 +66,11 @@ def _room_for(out: Path) -> Path:
 def _say() -> Progress:
     last = time.monotonic()
 
-    def say(kernels: int, turn: int) -> None:
+    def say(kernels: int, samples: int) -> None:
         nonlocal last
         if time.monotonic() - last > SAY_EVERY:
             last = time.monotonic()
-            print(f"xinqiao: {kernels} kernels, round {turn}", file=sys.stderr)
+            print(f"xinqiao: {kernels} kernels, {samples} samples", file=sys.stderr)
 
     return say
 

@@ -1,4 +1,4 @@
-"""Measure within a time: all kernels once, then again and again, so that what disturbs one round disturbs all alike."""
+"""Measure within a time: all kernels once, then again in turns, so that what disturbs one for a while disturbs all."""
 
 import time
 from collections.abc import Callable, Collection
@@ -26,12 +26,12 @@ from xinqiao.device.calibration.shapes import (
 SAMPLE = 2e-3  # seconds that one sample takes at least, in as many calls as that needs
 MOST_CALLS = 50  # in one sample
 MOST_SAMPLES = 25
-ROUNDS = 600  # a call may take the whole time divided by this
+SHARE = 600  # a call may take the whole time divided by this
 EMULATED = 3  # times slower than the fastest format: the device computes in another one
 POOL = 2**31  # bytes at most
 POOL_SHARE = 128  # of the device's memory at most
 
-Progress = Callable[[int, int], None]  # kernels measured, rounds
+Progress = Callable[[int, int], None]  # kernels measured, samples of them
 
 
 class Speed(NamedTuple):
@@ -48,13 +48,16 @@ class Measured:
         self.candidate, self.call = candidate, call
         self.samples: list[float] = []
         self.calls = 0  # timed so far: the next one takes the next weight
+        self.spent = 0.0  # seconds, whatever the clock
 
     def sample(self, clock: Clock) -> None:
         """One more; the first time, after a call that warms up."""
+        started = time.perf_counter()
         once = median(self.samples) if self.samples else clock(self.call, 0, 1)
         count = max(1, min(MOST_CALLS, round(SAMPLE / max(once, 1e-9))))
         self.samples.append(clock(self.call, self.calls, count))
         self.calls += count
+        self.spent += time.perf_counter() - started
 
     def row(self) -> Row:
         middle = median(self.samples)
@@ -105,25 +108,28 @@ def measure(machine: Machine, seconds: float, progress: Progress) -> list[Row]:
     bench, done = Bench(machine), list[Measured]()
     with torch.inference_mode():
         try:
-            for candidate in _plan(bench, seconds / ROUNDS):
+            for candidate in _plan(bench, seconds / SHARE):
                 if time.perf_counter() > deadline and done:
                     break
                 if measured := bench.measured(candidate):
                     done.append(measured)
-                progress(len(done), 1)
-            _repeat(done, machine, deadline, progress)
+                progress(len(done), len(done))
+            _repeat(done, deadline, machine.clock, progress)
         except KeyboardInterrupt:
             pass  # what is measured is worth keeping
     return [measured.row() for measured in done]
 
 
-def _repeat(done: list[Measured], machine: Machine, deadline: float, progress: Progress) -> None:
-    for turn in range(2, MOST_SAMPLES + 1):
-        for measured in done:
-            if time.perf_counter() > deadline:
-                return
-            measured.sample(machine.clock)
-        progress(len(done), turn)
+def _repeat(done: list[Measured], deadline: float, clock: Clock, progress: Progress) -> None:
+    """Next is always the one that has had the least time, so that quick ones get more samples and slow ones a few."""
+    samples = len(done)
+    while time.perf_counter() < deadline:
+        waiting = [measured for measured in done if len(measured.samples) < MOST_SAMPLES]
+        if not waiting:
+            return
+        min(waiting, key=lambda measured: measured.spent).sample(clock)
+        samples += 1
+        progress(len(done), samples)
 
 
 def _plan(bench: Bench, longest: float) -> list[Candidate]:
