@@ -291,7 +291,7 @@ def verify(folder: Path, source: Path | None, form: str, *, allow_pickle: bool) 
 def _size_options(function: Any) -> Any:
     for name, metavar, text in reversed(_SIZE_NUMBERS):
         kind = float if metavar in ("R", "MS", "P", "B", "N") else int
-        function = click.option(f"--{name}", type=kind, default=0, metavar=metavar, help=text)(function)
+        function = click.option(f"--{name}", type=kind, metavar=metavar, help=text)(function)
     for name, text in (
         ("attention", "Number format of the products inside attention."),
         ("cache", "Number format of the KV cache."),

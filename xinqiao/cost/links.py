@@ -50,7 +50,7 @@ class Group(NamedTuple):
 class Routing(NamedTuple):
     """Tokens of one device on their way to the experts that the group's devices hold, evenly many each."""
 
-    tokens: int
+    tokens: float
     hidden_bytes: float  # of one token
     top_k: int  # experts a token goes to
     nodes_limit: int = 0  # servers that a token's experts may be in; 0: each copy goes straight to its expert

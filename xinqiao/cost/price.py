@@ -59,15 +59,19 @@ class Price:
             self.level = "measured"
             self._table = Measured(read(Path(chip.calibration)).row, lambda kernel: self._modelled(kernel).seconds)
 
+    def peak(self, form: str) -> float:
+        """FLOP/s of the data sheet; Unknown where no source states it."""
+        found = self.device.peak(TORCH[form])
+        if found is None:
+            raise Unknown(f"{form} peak of {self.chip.title}: {self.device.why(TORCH[form])}")
+        return found
+
     def rate(self, form: str) -> float:
         """FLOP/s that a large GEMM reaches; Unknown where no source states the peak."""
         found = self._rates.get(form)
         if found is None:
-            peak = self.device.peak(TORCH[form])
-            if peak is None:
-                raise Unknown(f"{form} peak of {self.chip.title}: {self.device.why(TORCH[form])}")
             c = self.constants
-            found = peak * c.compute.value * (c.compute8.value if form in EIGHT_BITS else 1.0)
+            found = self.peak(form) * c.compute.value * (c.compute8.value if form in EIGHT_BITS else 1.0)
             self._rates[form] = found
         return found
 

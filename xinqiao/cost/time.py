@@ -36,7 +36,10 @@ class Time(NamedTuple):
         return max(zip(self, self._fields, strict=True))[1]
 
     def times(self, factor: float) -> "Time":
-        return Time(*[part * factor for part in self])
+        if factor == 1:
+            return self
+        a, b, c, d, e, f, g, h = self  # several times as fast as a loop, in the innermost call of a search
+        return Time(a * factor, b * factor, c * factor, d * factor, e * factor, f * factor, g * factor, h * factor)
 
 
 def together(times: Iterable[Time]) -> Time:

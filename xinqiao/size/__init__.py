@@ -1,14 +1,17 @@
 """A model on a chip: does it fit, on how many, how fast, and how sure is that."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xinqiao.errors import InputError
 from xinqiao.size.answer import Answer
 
+if TYPE_CHECKING:
+    from xinqiao.size.request import Workload
+
 
 def sizes(model: str, chips: Sequence[str], asked: Mapping[str, Any]) -> list[Answer]:
-    """One answer a chip. `asked`: options of `xinqiao size` by name, '' or 0 where not given.
+    """One answer a chip. `asked`: options of `xinqiao size` by name, with _ for -; None or '' where not given.
 
     InputError names the option that cannot be.
     """
@@ -16,21 +19,10 @@ def sizes(model: str, chips: Sequence[str], asked: Mapping[str, Any]) -> list[An
     from xinqiao.cost import software
     from xinqiao.size.build import answer
     from xinqiao.size.catalogue import find
-    from xinqiao.size.request import Request, Wanted, Workload
+    from xinqiao.size.request import Request, Wanted, check_numbers
 
-    drafted, accepted = _mtp(asked.get("mtp", ""))
-    work = Workload(
-        input=asked.get("input") or Workload().input,
-        output=asked.get("output") or Workload().output,
-        context=asked.get("context") or 0,
-        batch=asked.get("batch_per_chip") or 0.0,
-        hit_rate=asked.get("hit_rate") or 0.0,
-        drafted=drafted,
-        accepted=accepted,
-        tpot=(asked.get("tpot_ms") or 0.0) / 1e3,
-        ttft=(asked.get("ttft_ms") or 0.0) / 1e3,
-    )
-    found, stack = find(model), software.load(asked.get("software") or "generic")
+    check_numbers(asked)
+    found, stack, work = find(model), software.load(asked.get("software") or "generic"), _workload(asked)
     return [
         answer(
             Request(
@@ -43,14 +35,34 @@ def sizes(model: str, chips: Sequence[str], asked: Mapping[str, Any]) -> list[An
                 work,
                 **{part: asked.get(part) or "" for part in ("weights", "cache", "attention", "node")},
                 price=asked.get("price") or 0.0,
+                tokens=asked.get("tokens") or 0.0,
+                lora_rank=asked.get("lora_rank") or 0,
             )
         )
         for chip in chips
     ]
 
 
+def _workload(asked: Mapping[str, Any]) -> "Workload":
+    from xinqiao.size.request import Workload
+
+    usual = Workload()
+    drafted, accepted = _mtp(asked.get("mtp") or "")
+    return Workload(
+        input=asked.get("input") or usual.input,
+        output=asked.get("output") or usual.output,
+        context=asked.get("context") or 0,
+        batch=asked.get("batch_per_chip") or 0.0,
+        hit_rate=asked.get("hit_rate") or 0.0,
+        drafted=drafted,
+        accepted=accepted,
+        tpot=(asked.get("tpot_ms") or 0.0) / 1e3,
+        ttft=(asked.get("ttft_ms") or 0.0) / 1e3,
+    )
+
+
 def _mtp(text: str) -> tuple[int, float]:
-    """'1:0.7' → one token drafted, 0.7 of it kept in the mean."""
+    """'1:0.7' → one token drafted, 0.7 of it kept in the mean; InputError for anything else."""
     if not text:
         return 0, 0.0
     count, _, kept = text.partition(":")

@@ -3,17 +3,20 @@
 from collections.abc import Callable
 from typing import TypeVar
 
+from xinqiao.chips.spec import Chip
 from xinqiao.cost.kernel import Kernel
-from xinqiao.cost.price import Interval, Price
+from xinqiao.cost.price import Interval
 from xinqiao.cost.time import Time, together
 from xinqiao.cost.unknown import Unknown
 from xinqiao.size.answer import Answer, Fits, Gain, Row, Trade
-from xinqiao.size.choose import formats
+from xinqiao.size.choose import Named, formats
 from xinqiao.size.evaluate import Setting
-from xinqiao.size.iteration import Priced
-from xinqiao.size.operators import Message
+from xinqiao.size.course import Course
+from xinqiao.size.iteration import Engine, Priced
+from xinqiao.size.memory import Memory
+from xinqiao.size.plan import Plan
 from xinqiao.size.request import Request, check
-from xinqiao.size.search import best
+from xinqiao.size.search import best, best_course
 from xinqiao.size.speed import Speed
 
 T = TypeVar("T")
@@ -28,38 +31,61 @@ RESOURCES = {
 def answer(request: Request) -> Answer:
     """InputError for what cannot be asked; unknown figures of the chip are in `unknown`."""
     check(request)
-    chosen, said = formats(request.model, request.chip, request.weights, request.cache, request.attention)
-    setting = best(request, chosen)
-    return Builder(setting, said).answer()
+    chosen, said = formats(request.model, request.chip, Named(request.weights, request.cache, request.attention))
+    if request.learns:
+        return Lesson(best_course(request, chosen), said).answer()
+    return Builder(best(request, chosen), said).answer()
 
 
-class Builder:
+class Known:
     """Collects what is unknown while it computes what is not."""
 
-    def __init__(self, setting: Setting, assumptions: list[str]) -> None:
-        self.setting, self.assumptions = setting, assumptions
+    def __init__(self, assumptions: list[str]) -> None:
+        self.assumptions = assumptions
         self.unknown: list[str] = []
+
+    def known(self, compute: Callable[[], T]) -> T | None:
+        try:
+            return compute()
+        except Unknown as missing:
+            self.unknown.append(str(missing))
+            return None
+
+    def fits(self, memory: Memory, usable: float, chip: Chip) -> Fits:
+        capacity = chip.per_device().capacity
+        if capacity is None:
+            self.unknown.append(f"memory capacity of {chip.title}")
+        fits = None if capacity is None else memory.total <= usable * 1.0001
+        return Fits(memory._asdict(), memory.total, capacity, fits)
+
+
+class Builder(Known):
+    """The answer about a model that serves."""
+
+    def __init__(self, setting: Setting, assumptions: list[str]) -> None:
+        super().__init__(assumptions)
+        self.setting = setting
 
     def answer(self) -> Answer:
         setting, request = self.setting, self.setting.request
         work = request.workload
-        sequences = self._known(setting.sequences) or setting.most
-        decode = self._known(lambda: setting.decode(sequences))
-        prefill = self._known(setting.prefill)
-        first = self._known(setting.first_token)
-        serve = self._known(lambda: setting.serve(sequences))
+        sequences = self.known(lambda: setting.sequences) or setting.most
+        decode = self.known(lambda: setting.decode(sequences))
+        prefill = self.known(setting.prefill)
+        first = self.known(setting.first_token)
+        serve = self.known(lambda: setting.serve(sequences))
         shown = {"prefill": prefill, "serve": serve}.get(request.phase, decode)
         self._assume(sequences)
         return Answer(
             model=request.model.name,
             chip=request.chip.name,
             phase=request.phase,
-            chips=round(setting.plan.devices / request.per_chip) or 1,
+            chips=_chips(setting.plan, request),
             devices=setting.plan.devices,
             plan=setting.plan,
             formats=setting.formats,
             software=request.software.title,
-            memory=self._fits(sequences),
+            memory=self.fits(setting.memory(max(sequences, 1.0)), setting.usable, request.chip),
             batch_per_chip=sequences / setting.chips,
             prefill_tokens_per_second_per_chip=self._rate(prefill),
             decode_tokens_per_second_per_chip=self._rate(decode),
@@ -69,18 +95,11 @@ class Builder:
             cost_per_million_tokens=self._cost(serve if request.phase == "serve" else shown),
             prefill_chips_per_decode_chip=self._ratio(prefill, decode),
             limits=_limits(shown.time) if shown else (),
-            trade=self._known(lambda: self._trade(sequences)) or (),
-            by_operator=self._rows(sequences),
+            trade=self.known(lambda: self._trade(sequences)) or (),
+            by_operator=_rows(self.known(lambda: setting.operators(sequences)) or []),
             assumptions=tuple(self.assumptions),
             unknown=tuple(dict.fromkeys(self.unknown)),
         )
-
-    def _known(self, compute: Callable[[], T]) -> T | None:
-        try:
-            return compute()
-        except Unknown as missing:
-            self.unknown.append(str(missing))
-            return None
 
     def _rate(self, speed: Speed | None) -> Interval | None:
         return speed and self.setting.interval(speed.per_second / self.setting.chips, speed.time)
@@ -101,14 +120,6 @@ class Builder:
             return None
         return work.input * (1 - work.hit_rate) / prefill.per_second / (work.output / decode.per_second)
 
-    def _fits(self, sequences: float) -> Fits:
-        memory = self.setting.memory(max(sequences, 1.0))
-        capacity = self.setting.engine.price.device.capacity
-        if capacity is None:
-            self.unknown.append(f"memory capacity of {self.setting.request.chip.title}")
-        fits = None if capacity is None else memory.total <= self.setting.usable * 1.0001
-        return Fits(memory._asdict(), memory.total, capacity, fits)
-
     def _trade(self, sequences: float) -> tuple[Trade, ...]:
         """From one sequence to as many as fit, each time twice as many."""
         setting, made, count = self.setting, [], 1.0
@@ -122,29 +133,34 @@ class Builder:
             count *= 2
         return tuple(made)
 
-    def _rows(self, sequences: float) -> tuple[Row, ...]:
-        rows: dict[str, list[Priced]] = {}
-        for one in self._known(lambda: self.setting.operators(sequences)) or []:
-            rows.setdefault(one.operator.name, []).append(one)
-        price = self.setting.engine.price
-        return tuple(_row(name, each, price) for name, each in rows.items())
-
     def _assume(self, sequences: float) -> None:
         request, work = self.setting.request, self.setting.request.workload
-        engine, node = self.setting.engine, self.setting.engine.node
+        engine = self.setting.engine
         told = [
-            f"software: {request.software.title} ({request.software.source})",
-            f"machine: {node.title}",
+            *_background(request, engine),
             f"prompts of {work.input:,} tokens, answers of {work.output:,}, decoding after {work.depth:,.0f}",
-            f"constants fitted {_NEAR[engine.price.level]}",
         ]
         if not work.batch:
-            told.append(f"{sequences:,.0f} sequences in flight on {self.setting.chips:g} chips: as many as fit and keep the limits")
-        if any(layer.experts for layer in request.model.layers) and engine.imbalance is None:
-            told.append(f"the busiest device has {engine.price.constants.imbalance.value:.2f} × the mean load of experts")
-        if request.model.note:
-            told.append(request.model.note)
+            told.append(
+                f"{sequences:,.0f} sequences in flight on {self.setting.chips:g} chips: as many as fit and keep the limits"
+            )
+        if not self.setting.keeps:
+            told.append("the limits on time are NOT kept: no plan on these chips keeps them, this one is the nearest")
         self.assumptions += told
+
+
+def _background(request: Request, engine: Engine) -> list[str]:
+    """What every answer rests on."""
+    told = [
+        f"software: {request.software.title} ({request.software.source})",
+        f"machine: {engine.node.title}",
+        f"constants fitted {_NEAR[engine.price.level]}",
+    ]
+    if any(layer.experts for layer in request.model.layers) and engine.imbalance is None:
+        told.append(f"the busiest device has {engine.price.constants.imbalance.value:.2f} × the mean load of experts")
+    if request.model.note:
+        told.append(request.model.note)
+    return told
 
 
 _NEAR = {
@@ -155,7 +171,90 @@ _NEAR = {
 }
 
 
-def _row(name: str, priced: list[Priced], price: Price) -> Row:
+class Lesson(Known):
+    """The answer about a model that is trained."""
+
+    def __init__(self, course: Course, assumptions: list[str]) -> None:
+        super().__init__(assumptions)
+        self.course = course
+
+    def answer(self) -> Answer:
+        course, request = self.course, self.course.request
+        step = self.known(lambda: course.step)
+        rate = course.interval(course.per_second) if step else None
+        self._assume()
+        return Answer(
+            model=request.model.name,
+            chip=request.chip.name,
+            phase=request.phase,
+            chips=_chips(course.plan, request),
+            devices=course.plan.devices,
+            plan=course.plan,
+            formats=course.formats,
+            software=request.software.title,
+            memory=self.fits(course.needs(course.way), course.usable, request.chip),
+            batch_per_chip=course.sequences / course.chips,
+            training_tokens_per_second_per_chip=rate,
+            mfu=self.known(lambda: rate and self._utilisation(rate)),
+            days=rate and self._days(rate),
+            cost_per_million_tokens=rate and self._cost(rate),
+            limits=_limits(step) if step else (),
+            by_operator=_rows(self.known(course.operators) or []),
+            assumptions=tuple(self.assumptions),
+            unknown=tuple(dict.fromkeys(self.unknown)),
+        )
+
+    def _utilisation(self, rate: Interval) -> Interval:
+        """Model FLOPs over the 16-bit peak: 6 a parameter and token, 4 where weights are frozen; attention left out."""
+        course = self.course
+        plain = course.formats.plain
+        peak = course.engine.price.peak(plain) * course.request.per_chip
+        flops = (4 if course.frozen else 6) * course.request.model.active_parameters()
+        return _scaled(rate, flops / peak)
+
+    def _days(self, rate: Interval) -> Interval | None:
+        request = self.course.request
+        chips = _chips(self.course.plan, request)
+        return _inverse(rate, request.tokens / chips / 86400) if request.tokens else None
+
+    def _cost(self, rate: Interval) -> Interval | None:
+        price = self.course.request.price
+        return _inverse(rate, price / 3600 * 1e6) if price else None
+
+    def _assume(self) -> None:
+        course, request = self.course, self.course.request
+        trained = f"adapters of rank {request.lora_rank} on frozen weights" if course.frozen else "every weight"
+        again = "layers computed again in the backward pass" if course.way.checkpointing else "nothing computed again"
+        self.assumptions += [
+            *_background(request, course.engine),
+            f"AdamW with fp32 states trains {trained}; ZeRO stage {course.way.zero}; {again}",
+            f"sequences of {request.workload.input:,} tokens, {course.sequences * course.plan.dp:,.0f} a step, "
+            "in micro-batches of one",
+        ]
+
+
+def _chips(plan: Plan, request: Request) -> int:
+    return round(plan.devices / request.per_chip) or 1
+
+
+def _scaled(found: Interval, factor: float) -> Interval:
+    return Interval(found.value * factor, found.low * factor, found.high * factor)
+
+
+def _inverse(found: Interval, amount: float) -> Interval:
+    """Of so much at that rate."""
+    return Interval(amount / found.value, amount / found.high, amount / found.low)
+
+
+def _rows(priced: list[Priced]) -> tuple[Row, ...]:
+    """One row a name."""
+    found: dict[str, list[Priced]] = {}
+    for one in priced:
+        found.setdefault(one.operator.name, []).append(one)
+    return tuple(_row(name, each) for name, each in found.items())
+
+
+def _row(name: str, priced: list[Priced]) -> Row:
     """One name's kernels or messages in all layers."""
     time, what = together(one.time for one in priced), priced[0].operator.what
     kernels = [(one.operator.times * one.operator.what.count, one.operator.what)
@@ -165,18 +264,11 @@ def _row(name: str, priced: list[Priced], price: Price) -> Row:
         priced[0].operator.part,
         time.seconds,
         time.bound,
-        _level(what, price),
+        "measured" if priced[0].measured else "curve" if what.kind in ("gemm", "grouped_gemm") else "roofline",
         sum(count * kernel.flops for count, kernel in kernels),
         sum(count * (kernel.bytes + kernel.cache) for count, kernel in kernels),
         what.format if isinstance(what, Kernel) else "",
     )
-
-
-def _level(what: Kernel | Message, price: Price) -> str:
-    """How the time was found: from measured kernels, an efficiency that grows with the rows, or one constant."""
-    if isinstance(what, Kernel) and price.correction(what):
-        return "measured"
-    return "curve" if what.kind in ("gemm", "grouped_gemm") else "roofline"
 
 
 def _limits(time: Time) -> tuple[Gain, ...]:

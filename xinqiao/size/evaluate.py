@@ -5,14 +5,13 @@ from math import inf
 
 from xinqiao.cost.price import Interval, interval
 from xinqiao.cost.time import Time
+from xinqiao.cost.unknown import Unknown
 from xinqiao.size import speed
-from xinqiao.size.iteration import Engine, iteration
+from xinqiao.size.iteration import Engine, Priced, iteration
 from xinqiao.size.memory import Inference, Memory, memory
 from xinqiao.size.plan import Batch, Formats, Plan
 from xinqiao.size.request import Request
-from xinqiao.size.speed import Speed
-
-RESERVED = 1.0  # sequences that must fit at least
+from xinqiao.size.speed import Drafts, Speed
 
 
 class Setting:
@@ -50,38 +49,49 @@ class Setting:
     @cached_property
     def most(self) -> float:
         """Sequences of one replica that fit; below 1: the model does not."""
-        none, many = self.memory(0).total, 64
-        each = (self.memory(many).total - none) / many
-        if each <= 0 or self.usable == inf:
-            return self.engine.software.sequences
-        return min((self.usable - none) / each, self.engine.software.sequences)
+        limit = float(self.engine.software.sequences)
+        if self.memory(limit).total <= self.usable:
+            return limit
+        none, some = self.memory(0).total, 64.0
+        while True:  # memory grows as a line, and a little faster where many sequences are more tokens than a prompt
+            found = min((self.usable - none) / (self.memory(some).total - none) * some, limit)
+            if found <= some * 1.001:
+                return found
+            some = found
+
+    @property
+    def fresh(self) -> float:
+        """Tokens of a prompt that no prefix cache holds."""
+        work = self.request.workload
+        return max(work.input * (1 - work.hit_rate), 1.0)
+
+    @property
+    def drafts(self) -> Drafts:
+        return Drafts(self.request.workload.drafted, self.request.workload.accepted)
 
     def decode(self, sequences: float) -> Speed:
         """One step of `sequences`."""
-        work = self.request.workload
-        return speed.decode(self.engine, sequences, work.depth, drafted=work.drafted, accepted=work.accepted)
+        return speed.decode(self.engine, sequences, self.request.workload.depth, self.drafts)
 
     def prefill(self) -> Speed:
-        """Prompts one after the other, each in one go or in chunks, after what the prefix cache holds."""
-        work = self.request.workload
-        fresh = max(work.input * (1 - work.hit_rate), 1.0)
-        together = max(self.engine.software.chunk // fresh, 1.0)
-        return speed.prefill(self.engine, together, fresh, work.input - fresh)
+        """Prompts one after the other, in each stage of a pipeline one of them."""
+        found = self._prompts(max(self.engine.software.chunk // self.fresh, 1.0))
+        return found._replace(tokens=found.tokens * self.plan.pp)
 
     def first_token(self) -> Time:
         """Of one prompt on an idle engine."""
-        work = self.request.workload
-        fresh = max(work.input * (1 - work.hit_rate), 1.0)
-        return speed.prefill(self.engine, 1.0, fresh, work.input - fresh).time
+        return self._prompts(1.0).time
+
+    def _prompts(self, count: float) -> Speed:
+        return speed.prefill(self.engine, count, self.fresh, self.request.workload.input - self.fresh)
 
     def serve(self, sequences: float) -> Speed:
         """Requests one after the other that keep `sequences` in flight, prompts between the steps of others."""
         work = self.request.workload
-        return speed.loaded(
-            self.engine, sequences, work.input * (1 - work.hit_rate), work.output,
-            before=work.input * work.hit_rate, drafted=work.drafted, accepted=work.accepted,
-        )  # fmt: skip
+        before = work.input - self.fresh
+        return speed.loaded(self.engine, sequences, self.fresh, work.output, before, self.drafts)
 
+    @cached_property
     def sequences(self) -> float:
         """In flight on one replica: what the user gave, or the most that fit and keep the limit on time per token."""
         work = self.request.workload
@@ -95,24 +105,52 @@ class Setting:
             low, high = (middle, high) if self.per_token(middle) <= work.tpot else (low, middle)
         return low
 
+    @property
+    def fits(self) -> bool:
+        """One sequence does, or as many as the user gave."""
+        return self.most >= max(self.request.workload.batch * self.chips, 1.0)
+
+    @cached_property
+    def lateness(self) -> float:
+        """The larger of time per token and to the first one, as a share of its limit; 0: no limit."""
+        work = self.request.workload
+        late = self.first_token().seconds / work.ttft if work.ttft else 0.0
+        if work.tpot and self.request.phase != "prefill":
+            late = max(late, self.per_token(self.sequences) / work.tpot)
+        return late
+
+    @property
+    def keeps(self) -> bool:
+        """The limits; True where no speed can be told."""
+        try:
+            return self.lateness <= 1.001
+        except Unknown:
+            return True
+
+    def steps(self, sequences: float) -> Speed:
+        """Of the phase that makes tokens: with prompts in between, or without."""
+        return self.serve(sequences) if self.request.phase == "serve" else self.decode(sequences)
+
     def per_token(self, sequences: float) -> float:
         """Seconds from one token of a sequence to its next."""
-        work = self.request.workload
-        served = self.serve(sequences) if self.request.phase == "serve" else self.decode(sequences)
-        return served.time.seconds / (1 + work.accepted)
+        return self.steps(sequences).time.seconds / (1 + self.drafts.kept)
 
     def interval(self, value: float, time: Time) -> Interval:
         return interval(value, self.engine.price.spread(time, link=self.link))
 
     @cached_property
     def link(self) -> tuple[float, float] | None:
-        """(low, high) bytes/s of the slowest link that the plan uses."""
-        device = self.engine.price.device
-        return device.interval("scale_up")
+        """(low, high) bytes/s of the links inside the fast domain."""
+        return self.engine.price.device.interval("scale_up")
 
-    def operators(self, sequences: float):  # noqa: ANN201
-        work = self.request.workload
-        batch = Batch(sequences=sequences / self.plan.pp, context=work.depth, queries=1 + work.drafted)
+    def operators(self, sequences: float) -> list[Priced]:
+        """Of one iteration of the phase."""
+        work, fresh = self.request.workload, self.fresh
+        before = work.input - fresh
         if self.request.phase == "prefill":
-            batch = Batch(prefill=work.input, length=work.input)
+            batch = Batch(prefill=fresh, length=fresh, before=before)
+        elif self.request.phase == "serve":
+            batch = speed.loaded_batch(self.engine, sequences, fresh, work.output, before, self.drafts)
+        else:
+            batch = speed.decode_batch(self.engine, sequences, work.depth, self.drafts)
         return iteration(self.engine, batch).operators

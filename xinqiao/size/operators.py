@@ -42,8 +42,8 @@ def operators(context: Context) -> Iterator[Operator]:
     model, plan, tokens = context.model, context.plan, context.tokens
     yield Operator("embedding", "embedding", elementwise(tokens * model.hidden))
     for layer in model.layers:
-        for made in _layer(context, layer):
-            yield made._replace(times=made.times * layer.count)
+        for name, part, what, times in _layer(context, layer):
+            yield Operator(name, part, what, times * layer.count)
     if plan.pp > 1:
         sent = Message("send", tokens * model.hidden * 2 / plan.tp, 2, plan.tp * plan.dp * plan.cp)
         yield Operator("next stage", "links", sent, plan.pp - 1)
@@ -51,7 +51,7 @@ def operators(context: Context) -> Iterator[Operator]:
 
 
 def _head(context: Context) -> Iterator[Operator]:
-    model, tp, rows = context.model, context.plan.tp, context.batch.results
+    model, tp, rows = context.model, context.plan.tp, context.batch.results / context.plan.cp
     yield Operator("last norm", "head", elementwise(rows * model.hidden))
     yield Operator("head", "head", gemm(rows, model.vocab / tp, model.hidden, context.formats.plain))
     if tp > 1:
@@ -119,25 +119,31 @@ def _experts(context: Context, experts: Experts) -> Iterator[Operator]:
     if spread:
         yield Operator("combine", "links", _route(context, experts, "combine", own, hidden * 2.0))
     if plan.tp > 1:
-        kind = "all_gather" if spread else "all_reduce"
+        kind = "all_gather" if spread and not experts.shared_inner else "all_reduce"
         yield Operator("experts output", "links", Message(kind, tokens * hidden * 2, plan.tp))
 
 
 def _route(context: Context, experts: Experts, kind: str, tokens: float, nbytes: float) -> Message:
-    """Prompts travel once to each server that has experts of theirs; decoded tokens straight to each expert."""
+    """Prompts travel once to each server that has experts of theirs; decoded tokens straight to each expert.
+
+    A batch of both travels as most of it does.
+    """
     servers = 0
-    if context.batch.prefill and not context.batch.sequences:
+    if context.batch.prefill > context.batch.sequences * context.batch.queries:
         servers = experts.top_groups if experts.groups > 1 else EVERY_SERVER
     return Message(kind, nbytes, context.plan.ep, 1, tokens, experts.top_k, servers)
 
 
 def _routed(context: Context, experts: Experts, tokens: float) -> Iterator[tuple[str, Kernel]]:
-    """Two grouped products over the experts of one device that a token meets; `tokens` of all devices that share them."""
+    """Two grouped products over the experts of one device that a token meets; `tokens` of all that share them.
+
+    Where `ep` is below `tp`, the devices that hold the same experts split each.
+    """
     plan, hidden, formats = context.plan, context.model.hidden, context.formats
     form, inputs = formats.experts or formats.weights, formats.activations
-    inner = experts.inner if plan.ep > 1 else experts.inner / plan.tp
+    inner = experts.inner / max(plan.tp / plan.ep, 1.0)
     local = (experts.count + context.redundant) / plan.ep
-    pairs = tokens * experts.top_k / plan.ep * context.imbalance
+    pairs = tokens * experts.top_k / plan.ep * (context.imbalance if plan.ep > 1 else 1.0)
     met = local * (1 - (1 - experts.top_k / experts.count) ** tokens)
     hit = max(met, min(local, pairs, 1.0))
     yield "experts permute", elementwise(pairs * hidden)

@@ -1,6 +1,8 @@
 """What a user asks of `size`, checked."""
 
-from typing import Literal, NamedTuple
+from collections.abc import Mapping
+from math import prod
+from typing import Any, Literal, NamedTuple
 
 from xinqiao.chips.spec import Chip
 from xinqiao.cost.software import Software
@@ -47,6 +49,11 @@ class Wanted(NamedTuple):
     ep: int = 0
     cp: int = 0
 
+    @property
+    def product(self) -> int:
+        """Devices that the given degrees need at least."""
+        return prod(degree or 1 for degree in (self.tp, self.pp, self.dp, self.cp))
+
 
 class Request(NamedTuple):
     """One model on one kind of chip. chips: packages; 0: as few as fit. price: of a chip and hour, any currency."""
@@ -63,6 +70,12 @@ class Request(NamedTuple):
     attention: str = ""
     node: str = ""  # a machine's name; '': the chip's usual one
     price: float = 0.0
+    tokens: float = 0.0  # of a training run; 0: no run is asked for
+    lora_rank: int = 0  # of adapters; 0: all weights are trained
+
+    @property
+    def learns(self) -> bool:
+        return self.phase in ("train", "finetune")
 
     @property
     def per_chip(self) -> int:
@@ -70,34 +83,49 @@ class Request(NamedTuple):
         return self.chip.torch.devices_per_package
 
 
+LIMITS: dict[str, tuple[float, float]] = {  # of the numbers that a user may give, by option
+    "chips": (1, MOST_CHIPS),
+    **dict.fromkeys(Wanted._fields, (1, MOST_CHIPS)),
+    **dict.fromkeys(("input", "output", "context"), (1, MOST_TOKENS)),
+    "batch_per_chip": (1e-6, MOST_TOKENS),
+    "hit_rate": (0, 1),
+    **dict.fromkeys(("tpot_ms", "ttft_ms"), (1e-3, 1e9)),
+    "tokens": (1, 1e18),
+    "lora_rank": (1, 1 << 16),
+    "price": (1e-6, 1e9),
+}
+
+
+def check_numbers(asked: Mapping[str, Any]) -> None:
+    """InputError names the option whose number cannot be; None is not given."""
+    for name, (least, most) in LIMITS.items():
+        value = asked.get(name)
+        if value is not None and not least <= value <= most:  # not a number is not within either
+            raise InputError(f"--{name.replace('_', '-')} {value:g}: not within {least:g} to {most:,g}")
+
+
 def check(request: Request) -> None:
-    """InputError names the flag that cannot be."""
-    work, wanted = request.workload, request.wanted
-    limits = {
-        "chips": (request.chips, MOST_CHIPS),
-        "input": (work.input, MOST_TOKENS),
-        "output": (work.output, MOST_TOKENS),
-        "context": (work.context, MOST_TOKENS),
-        "batch-per-chip": (work.batch, MOST_TOKENS),
-        **{name: (value, MOST_CHIPS) for name, value in wanted._asdict().items()},
-    }
-    for name, (value, most) in limits.items():
-        if not 0 <= value <= most:
-            raise InputError(f"--{name} {value:g}: not within 1 to {most:,}")
+    """InputError names the option that this model or chip cannot have."""
+    model, work, wanted = request.model, request.workload, request.wanted
     longest = max(work.context, work.input + work.output)
-    if request.model.context and longest > request.model.context:
+    if model.context and longest > model.context:
         raise InputError(
-            f"{longest:,} tokens of context: {request.model.name} has {request.model.context:,} positions; "
+            f"{longest:,} tokens of context: {model.name} has {model.context:,} positions; "
             "lower --context, --input or --output"
         )
-    devices = request.chips * request.per_chip
-    product = 1
-    for name in ("tp", "pp", "dp", "cp"):
-        product *= getattr(wanted, name) or 1
-    if devices and devices % product:
-        raise InputError(f"tp × pp × dp × cp = {product:,} does not divide the {devices:,} devices of {request.chips:,} chips")
-    layers = sum(layer.count for layer in request.model.layers)
+    layers, heads = sum(layer.count for layer in model.layers), {layer.attention.heads for layer in model.layers}
+    if wanted.tp and any(number % wanted.tp for number in heads):
+        shown = ", ".join(map(str, sorted(heads)))
+        raise InputError(f"--tp {wanted.tp}: {model.name} has {shown} heads; tp must divide them")
     if wanted.pp > layers:
-        raise InputError(f"--pp {wanted.pp}: {request.model.name} has {layers} layers")
-    if wanted.ep > 1 and not any(layer.experts for layer in request.model.layers):
-        raise InputError(f"--ep {wanted.ep}: {request.model.name} has no experts")
+        raise InputError(f"--pp {wanted.pp}: {model.name} has {layers} layers")
+    most = max((layer.experts.count for layer in model.layers if layer.experts), default=0)
+    if wanted.ep > 1 and not most:
+        raise InputError(f"--ep {wanted.ep}: {model.name} has no experts")
+    if wanted.ep > 2 * most > 0:
+        raise InputError(f"--ep {wanted.ep}: {model.name} has {most} experts in a layer; at most twice as many devices")
+    devices = request.chips * request.per_chip
+    if devices and devices % wanted.product:
+        raise InputError(
+            f"tp × pp × dp × cp = {wanted.product:,} does not divide the {devices:,} devices of {request.chips:,} chips"
+        )

@@ -1,15 +1,17 @@
 """Plans that are possible on so many devices, and the best of them."""
 
 from collections.abc import Iterator
+from math import gcd
 
 from xinqiao.chips import nodes
 from xinqiao.cost.price import Price
 from xinqiao.cost.unknown import Unknown
 from xinqiao.errors import InputError
+from xinqiao.size.course import Course
 from xinqiao.size.evaluate import Setting
 from xinqiao.size.iteration import Engine
 from xinqiao.size.plan import Formats, Plan
-from xinqiao.size.request import Request
+from xinqiao.size.request import MOST_CHIPS, Request
 
 
 def plans(request: Request, devices: int, inner: int) -> Iterator[Plan]:
@@ -36,7 +38,9 @@ def _expert_degrees(wanted: int, experts: int, tp: int, dp: int, cp: int) -> lis
         return [wanted] if together % wanted == 0 else []
     if not experts:
         return [1]
-    return sorted({1, *(n for n in (tp, tp * dp) if n <= experts * 2), *(n for n in _divisors(together, experts) if n >= tp)})
+    return sorted(
+        {1, *(n for n in (tp, tp * dp) if n <= experts * 2), *(n for n in _divisors(together, experts) if n >= tp)}
+    )
 
 
 def _divisors(number: int, most: int) -> list[int]:
@@ -50,32 +54,67 @@ def _inner(node: nodes.Node) -> int:
     return max((level.size or 1 for level in node.levels if level.port != "scale_out"), default=1)
 
 
-def settings(request: Request, formats: Formats, chips: int) -> Iterator[Setting]:
+def engines(request: Request, formats: Formats, chips: int) -> Iterator[Engine]:
     """Every plan on so many chips; a plan that does not fit is among them."""
     node = nodes.load(request.node, request.chip) if request.node else nodes.of(request.chip)
     price = Price(request.chip, request.software)
     for plan in plans(request, chips * request.per_chip, _inner(node)):
-        yield Setting(request, Engine(request.model, plan, formats, price, node))
+        yield Engine(request.model, plan, formats, price, node)
 
 
 def best(request: Request, formats: Formats) -> Setting:
-    """The setting with the most throughput a chip of those that fit and keep the limits; else the one nearest to fitting.
+    """The setting with the most throughput a chip of those that fit and keep the limits.
 
-    Without a number of chips: the fewest, in powers of two, on which one fits.
+    Without a number of chips: on the fewest on which one does. Where none does: the one nearest to keeping the limits,
+    or to fitting. InputError where no plan has the degrees that the user gave.
     """
-    counts = [request.chips] if request.chips else [1 << i for i in range(13)]
-    nearest = None
-    for chips in counts:
-        found = list(settings(request, formats, chips))
-        if not found:
-            continue
-        fitting = [s for s in found if s.most >= 1 and (not request.workload.batch or s.most >= request.workload.batch * s.chips)]
+    late, misfit = [], []
+    for chips in _counts(request):
+        found = [Setting(request, engine) for engine in engines(request, formats, chips)]
+        fitting = [setting for setting in found if setting.fits]
         if fitting:
-            return _fastest(fitting)
-        nearest = max(found, key=lambda s: s.usable - s.memory(1).total)
-    if nearest is None:
-        raise InputError(f"no plan has these degrees on {request.chips:,} chips: tp must divide the heads, and tp × pp × dp the devices")
-    return nearest
+            fastest = _fastest(fitting)
+            if fastest.keeps:
+                return fastest
+            late.append(fastest)
+        misfit += found
+    if late:
+        return min(late, key=lambda setting: setting.lateness)
+    if not misfit:
+        raise InputError(_no_plan(request))
+    return max(misfit, key=lambda setting: setting.usable - setting.memory(1).total)
+
+
+def best_course(request: Request, formats: Formats) -> Course:
+    """The course with the most tokens/s a chip of those that fit, on the fewest chips; else the nearest to fitting."""
+    misfit = []
+    for chips in _counts(request):
+        found = [Course(request, engine) for engine in engines(request, formats, chips)]
+        fitting = [course for course in found if course.fits]
+        if fitting:
+            try:
+                return max(fitting, key=lambda course: course.per_second)
+            except Unknown:  # no speed can be told: the least memory
+                return min(fitting, key=lambda course: course.needs(course.way).total)
+        misfit += found
+    if not misfit:
+        raise InputError(_no_plan(request))
+    return max(misfit, key=lambda course: course.usable - course.needs(course.way).total)
+
+
+def _counts(request: Request) -> list[int]:
+    """Numbers of chips to try: the user's; else twice as many each time, from what the given degrees need."""
+    if request.chips:
+        return [request.chips]
+    product = request.wanted.product
+    least = product // gcd(product, request.per_chip)
+    return [least << i for i in range(13) if least << i <= MOST_CHIPS]
+
+
+def _no_plan(request: Request) -> str:
+    given = " ".join(f"--{name} {degree}" for name, degree in request.wanted._asdict().items() if degree)
+    where = f"{request.chips * request.per_chip:,} devices" if request.chips else "any number of devices"
+    return f"{given}: no plan on {where}; tp × pp × dp × cp is all devices, and ep divides tp × dp × cp"
 
 
 def _fastest(fitting: list[Setting]) -> Setting:
@@ -86,13 +125,8 @@ def _fastest(fitting: list[Setting]) -> Setting:
 
 
 def _worth(setting: Setting) -> tuple[bool, float]:
-    """(keeps the limits, tokens/s a chip of the phase)."""
-    work = setting.request.workload
-    if setting.request.phase == "prefill":
-        late = work.ttft and setting.first_token().seconds > work.ttft
-        return not late, setting.prefill().per_second / setting.chips
-    sequences = setting.sequences()
-    made = setting.serve(sequences) if setting.request.phase == "serve" else setting.decode(sequences)
-    slow = work.tpot and made.time.seconds / (1 + work.accepted) > work.tpot * 1.001
-    late = work.ttft and setting.first_token().seconds > work.ttft
-    return not (slow or late), made.per_second / setting.chips
+    """(keeps the limits, tokens/s a chip of the phase); of those that do not, the one that is the least late."""
+    if not setting.keeps:
+        return False, -setting.lateness
+    made = setting.prefill() if setting.request.phase == "prefill" else setting.steps(setting.sequences)
+    return True, made.per_second / setting.chips

@@ -60,7 +60,9 @@ def _lines(answer: Answer) -> Iterator[str]:
     for name in answer.unknown:
         yield f"  unknown      {name}"
     if answer.limits:
-        parts = (f"{g.resource} {g.share:.0%} (10 % more: +{g.ten_percent:.1%})" for g in answer.limits if g.share > 0.005)
+        parts = (
+            f"{g.resource} {g.share:.0%} (10 % more: +{g.ten_percent:.1%})" for g in answer.limits if g.share > 0.005
+        )
         yield f"  limited by   {', '.join(parts)}"
     for row in sorted(answer.by_operator, key=lambda row: -row.seconds)[:MOST_ROWS]:
         yield f"    {row.seconds * 1e3:9.3f} ms  {row.name:24} {row.bound}"

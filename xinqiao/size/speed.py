@@ -10,6 +10,16 @@ from xinqiao.size.plan import Batch
 POINTS = ((0.1127016654, 5 / 18), (0.5, 8 / 18), (0.8872983346, 5 / 18))
 
 
+class Drafts(NamedTuple):
+    """Tokens that multi-token prediction adds to a step, of which `kept` are accepted in the mean."""
+
+    tokens: int = 0
+    kept: float = 0.0
+
+
+NONE = Drafts()
+
+
 class Speed(NamedTuple):
     """seconds of `tokens` output tokens (prompt tokens in prefill) of one replica."""
 
@@ -29,11 +39,15 @@ def prefill(engine: Engine, sequences: float, length: float, before: float = 0.0
     return Speed(tokens, time.times(tokens / chunk))
 
 
-def decode(engine: Engine, sequences: float, context: float, *, drafted: int = 0, accepted: float = 0.0) -> Speed:
-    """One step of all sequences. drafted: tokens of multi-token prediction, of which `accepted` are kept in the mean."""
-    batch = Batch(sequences=sequences / engine.plan.pp, context=context, queries=1 + drafted)
-    time = iteration(engine, batch).time
-    return Speed(sequences * (1 + accepted), time)
+def decode(engine: Engine, sequences: float, context: float, drafts: Drafts = NONE) -> Speed:
+    """One step of all sequences."""
+    time = iteration(engine, decode_batch(engine, sequences, context, drafts)).time
+    return Speed(sequences * (1 + drafts.kept), time)
+
+
+def decode_batch(engine: Engine, sequences: float, context: float, drafts: Drafts = NONE) -> Batch:
+    """Of one of the `pp` groups of sequences that follow one another through the stages."""
+    return Batch(sequences=sequences / engine.plan.pp, context=context, queries=1 + drafts.tokens)
 
 
 def static(engine: Engine, sequences: float, inputs: float, outputs: float) -> Speed:
@@ -44,23 +58,27 @@ def static(engine: Engine, sequences: float, inputs: float, outputs: float) -> S
 
 
 def loaded(
-    engine: Engine, sequences: float, inputs: float, outputs: float, *, before: float = 0.0, drafted: int = 0,
-    accepted: float = 0.0,
+    engine: Engine, sequences: float, inputs: float, outputs: float, before: float = 0.0, drafts: Drafts = NONE
 ) -> Speed:
     """An engine that `sequences` requests keep busy: iterations of decoding with a share of prompts in each.
 
     inputs: tokens of a prompt after the `before` that a prefix cache holds.
     """
-    steps = outputs / (1 + accepted)
-    fresh = sequences * inputs / steps
-    chunk = min(fresh, float(engine.software.chunk))
-    batch = Batch(
+    batch = loaded_batch(engine, sequences, inputs, outputs, before, drafts)
+    fresh = sequences * inputs / (outputs / (1 + drafts.kept)) / engine.plan.pp
+    return Speed(sequences * (1 + drafts.kept), iteration(engine, batch).time.times(fresh / batch.prefill))
+
+
+def loaded_batch(
+    engine: Engine, sequences: float, inputs: float, outputs: float, before: float = 0.0, drafts: Drafts = NONE
+) -> Batch:
+    """Of one iteration: as many prompt tokens as keep the number of sequences, up to the software's chunk."""
+    fresh = sequences * inputs / (outputs / (1 + drafts.kept))
+    return Batch(
         sequences=sequences / engine.plan.pp,
         context=before + inputs + outputs / 2,
-        queries=1 + drafted,
-        prefill=chunk / engine.plan.pp,
+        queries=1 + drafts.tokens,
+        prefill=min(fresh, float(engine.software.chunk)) / engine.plan.pp,
         length=inputs,
         before=before,
     )
-    time = iteration(engine, batch).time
-    return Speed(sequences * (1 + accepted), time.times(fresh / chunk))

@@ -1,4 +1,4 @@
-"""DeepSeek-V4's attention: one vector a token is key and value of all heads; a window, and compressed entries before it."""
+"""DeepSeek-V4's attention: one vector is key and value of all heads; a window, and compressed entries before it."""
 
 from collections.abc import Iterator
 
@@ -11,9 +11,9 @@ Made = Iterator[tuple[str, Kernel]]
 
 
 def compressed(context: Context, layer: Attention) -> Made:
-    """A query sees the window's tokens and the entries of what lies before it: all, or those that an indexer chooses."""
+    """A query sees the window's tokens, and the entries of what lies before: all, or those that an indexer chooses."""
     hidden, batch, wide = context.model.hidden, context.batch, layer.head_dim
-    heads = layer.heads / context.plan.tp
+    heads, cp = layer.heads / context.plan.tp, context.plan.cp
     yield from context.linear("attention q and kv down", layer.q_rank + wide, hidden)
     yield from context.linear("attention q up", heads * wide, layer.q_rank)
     if layer.compress:
@@ -22,24 +22,26 @@ def compressed(context: Context, layer: Attention) -> Made:
     if layer.index_heads:
         yield from indexer(context, layer, layer.compress)
     if batch.sequences:
-        keys = _keys(layer, batch.context) / context.plan.cp
-        yield "attention decode", _core(context, layer, batch.sequences * batch.queries, keys, batch.sequences)
+        entries = batch.context / layer.compress if layer.compress else 0.0
+        seen = min(batch.context, layer.window) / cp, min(entries, layer.index_top_k or entries) / cp
+        yield "attention decode", _core(context, layer, batch.sequences * batch.queries, seen, batch.sequences)
     if batch.prefill:
-        tokens = batch.prefill / context.plan.cp
-        yield "attention prefill", _core(context, layer, tokens, _keys(layer, batch.seen()), tokens / batch.length)
+        entries = batch.seen(layer.index_top_k * layer.compress) / layer.compress if layer.compress else 0.0
+        tokens, seen = batch.prefill / cp, (batch.seen(layer.window), entries)
+        yield "attention prefill", _core(context, layer, tokens, seen, tokens / batch.length)
     yield from _output(context, layer)
 
 
-def _keys(layer: Attention, tokens: float) -> float:
-    """That a query with so many tokens before it sees."""
-    entries = tokens / layer.compress if layer.compress else 0.0
-    return min(tokens, layer.window) + min(entries, layer.index_top_k or entries)
+def _core(context: Context, layer: Attention, queries: float, seen: tuple[float, float], readers: float) -> Kernel:
+    """seen: tokens of the window and entries that a query attends to in the mean; readers: sequences.
 
-
-def _core(context: Context, layer: Attention, queries: float, keys: float, readers: float) -> Kernel:
-    cache = readers * keys * layer.head_dim * stored(context.formats.cache)
+    Entries that an indexer chose are other ones for each query: every query reads its own.
+    """
+    window, entries = seen
     heads, dims = layer.heads / context.plan.tp, (layer.head_dim, layer.head_dim)
-    return decode_attention(queries, keys, heads, dims, cache=cache, form=context.formats.attention)
+    rows = readers * window + (queries if layer.index_top_k else readers) * entries
+    cache = rows * layer.head_dim * stored(context.formats.cache)
+    return decode_attention(queries, window + entries, heads, dims, cache=cache, form=context.formats.attention)
 
 
 def _output(context: Context, layer: Attention) -> Made:

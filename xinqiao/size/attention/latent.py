@@ -22,34 +22,35 @@ def latent(context: Context, layer: Attention) -> Made:
     if layer.index_heads and not layer.index_shared:
         yield from indexer(context, layer, 1)
     if batch.sequences:
-        keys = batch.context / plan.cp
-        yield from _absorbed("attention decode", context, layer, batch.sequences * batch.queries, keys)
+        queries, keys = batch.sequences * batch.queries, min(batch.context, layer.index_top_k or batch.context)
+        readers = queries if keys < batch.context else batch.sequences
+        yield from _absorbed("attention decode", context, layer, queries, keys / plan.cp, readers)
     if batch.prefill:
         yield from _prefill(context, layer, heads)
     yield from context.linear("attention output", hidden, heads * layer.value_dim)
 
 
 def _prefill(context: Context, layer: Attention, heads: float) -> Made:
-    tokens, keys = context.batch.prefill / context.plan.cp, context.batch.seen()
+    batch = context.batch
+    tokens = batch.prefill / context.plan.cp
     if layer.index_top_k:
-        yield from _absorbed("attention prefill", context, layer, tokens, keys)
+        readers = tokens if batch.before + batch.length > layer.index_top_k else tokens / batch.length
+        yield from _absorbed("attention prefill", context, layer, tokens, batch.seen(layer.index_top_k), readers)
         return
     nope = layer.head_dim - layer.rope_dim
-    rows = tokens * (1 + context.batch.before / max(context.batch.length, 1.0))
+    rows = tokens * (1 + batch.before / batch.length)
     yield from context.linear("attention kv up", heads * (nope + layer.value_dim), layer.kv_rank, rows=rows)
     dims = (layer.head_dim, layer.value_dim)
-    yield "attention prefill", prefill_attention(tokens, keys, heads, dims, form=context.formats.attention)
+    yield "attention prefill", prefill_attention(tokens, batch.seen(), heads, dims, form=context.formats.attention)
 
 
-def _absorbed(name: str, context: Context, layer: Attention, queries: float, keys: float) -> Made:
-    """Queries and results, not the cache, are multiplied by the key's and the value's projection."""
+def _absorbed(name: str, context: Context, layer: Attention, queries: float, keys: float, readers: float) -> Made:
+    """Queries and results, not the cache, are multiplied by the key's and the value's projection.
+
+    readers: sequences that read their keys once for all their queries; queries, where each has tokens of its own.
+    """
     form, heads = context.formats.attention, layer.heads / context.plan.tp
     nope, rank, wide = layer.head_dim - layer.rope_dim, layer.kv_rank, layer.kv_rank + layer.rope_dim
-    readers = context.batch.sequences if name.endswith("decode") else queries
-    if layer.index_top_k and keys > layer.index_top_k:
-        keys, readers = layer.index_top_k, queries  # each query has tokens of its own to read
-    elif not name.endswith("decode"):
-        readers = queries / max(context.batch.length, 1.0)
     yield "attention q absorb", gemm(queries, rank, nope, form, groups=heads)
     cache = readers * keys * wide * stored(context.formats.cache)
     yield name, decode_attention(queries, keys, heads, (wide, rank), cache=cache, form=form)

@@ -16,20 +16,22 @@ def state_bytes(layer: Attention) -> float:
 
 
 def recurrent(context: Context, layer: Attention) -> Iterator[tuple[str, Kernel]]:
-    """Decode reads and writes the state; prefill computes chunks of tokens as products of matrices."""
+    """Decode reads and writes the fp32 state, which bounds it; prefill multiplies chunks of tokens as matrices."""
     hidden, tp, batch = context.model.hidden, context.plan.tp, context.batch
     keys, values = layer.kv_heads * layer.head_dim / tp, layer.heads * layer.value_dim / tp
     yield from context.linear("attention qkvz", 2 * keys + 2 * values, hidden)
     yield "attention convolution", elementwise(context.tokens * (2 * keys + values))
     heads, pair = layer.heads / tp, layer.head_dim * layer.value_dim
     if batch.sequences:
-        state = batch.sequences * state_bytes(layer) / tp
-        flops = 6 * batch.sequences * batch.queries * heads * pair
-        yield "attention state", Kernel("decode_attention", "fp32", flops, state, state)
+        mine = batch.sequences / context.plan.cp
+        state = mine * state_bytes(layer) / tp
+        flops = 6 * mine * batch.queries * heads * pair
+        yield "attention state", Kernel("decode_attention", context.formats.attention, flops, state, state)
     if batch.prefill:
+        mine = batch.prefill / context.plan.cp
         inside = CHUNK * (layer.head_dim + layer.value_dim)
-        flops = 2 * batch.prefill * heads * (3 * pair + 2 * inside)
-        moved = batch.prefill * (2 * keys + 3 * values) * 2
+        flops = 2 * mine * heads * (3 * pair + 2 * inside)
+        moved = mine * (2 * keys + 3 * values) * 2
         yield "attention chunks", Kernel("prefill_attention", context.formats.attention, flops, moved)
     yield "attention gate and norm", elementwise(context.tokens * values, passes=3)
     yield from context.linear("attention output", hidden, values)
