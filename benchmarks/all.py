@@ -19,6 +19,7 @@ def main() -> None:
         run(script)
     run("quality_smollm2", "--windows", "6")  # docs/quality.md has all 50
     run("operator_speed")
+    run("calibrate_cpu")
 
 
 def run(script: str, *options: str) -> None:
