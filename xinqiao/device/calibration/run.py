@@ -76,13 +76,13 @@ class Bench:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
+        self.room_bytes = max(2 * machine.cache, min(machine.capacity // POOL_SHARE, POOL))
         self._rooms: dict[str, Room] = {}
 
     def room(self, form: str) -> Room:
         if form not in self._rooms:
-            nbytes = max(2 * self.machine.cache, min(self.machine.capacity // POOL_SHARE, POOL))
             device = self.machine.device
-            self._rooms[form] = Room(Pool(device, DTYPES[form], nbytes), device)
+            self._rooms[form] = Room(Pool(device, DTYPES[form], self.room_bytes), device)
         return self._rooms[form]
 
     def keep_only(self, formats: Collection[str]) -> None:
@@ -103,12 +103,13 @@ class Bench:
 
 
 def measure(machine: Machine, seconds: float, progress: Progress) -> list[Row]:
-    """Rows of one device, in about `seconds`; fewer where the user interrupts it."""
-    deadline = time.perf_counter() + seconds
+    """Rows of one device, in about `seconds` after making ready; fewer where the user interrupts it."""
     bench, done = Bench(machine), list[Measured]()
     with torch.inference_mode():
         try:
-            for candidate in _plan(bench, seconds / SHARE):
+            plan = _plan(bench, seconds / SHARE)
+            deadline = time.perf_counter() + seconds
+            for candidate in plan:
                 if time.perf_counter() > deadline and done:
                     break
                 if measured := bench.measured(candidate):
@@ -139,8 +140,8 @@ def _plan(bench: Bench, longest: float) -> list[Candidate]:
 
     def fits(candidate: Candidate) -> bool:
         kernel, speed = kernel_of(*candidate), speeds[candidate.format]
-        seconds = kernel.flops / speed.rate + (kernel.bytes + kernel.cache) / speed.bandwidth
-        return seconds < longest and call(*candidate, bench.room(candidate.format)) is not None
+        moved = kernel.bytes + kernel.cache
+        return moved <= bench.room_bytes and kernel.flops / speed.rate + moved / speed.bandwidth < longest
 
     def group(kind: Kind, form: str, count: int) -> list[Candidate]:
         every = [Candidate(kind, form, shape) for shape in candidates(kind)]
