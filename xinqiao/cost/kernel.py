@@ -1,4 +1,4 @@
-"""Kernels as a cost model sees them: arithmetic, traffic and shape, whatever the chip. A multiply and an add are two."""
+"""Kernels as a cost model sees them: arithmetic, traffic, shape, whatever the chip. A multiply and an add are two."""
 
 from typing import NamedTuple
 
@@ -35,7 +35,7 @@ class Kernel(NamedTuple):
     bytes: float = 0.0
     cache: float = 0.0
     rows: float = 0.0
-    count: float = 1.0
+    count: float = 1.0  # type: ignore[assignment]  # hides the tuple's method of that name
     shape: tuple[float, ...] = ()
 
 
@@ -81,8 +81,3 @@ def elementwise(numbers: float, *, passes: float = 2.0, count: float = 1.0, form
     """A kernel that reads and writes `numbers` numbers stored in `form`, `passes` times in all."""
     moved = numbers * stored(form) * passes
     return Kernel("elementwise", "fp32", 0.0, moved, count=count, shape=(moved,))
-
-
-def norm(numbers: float, *, passes: float = 4.0, count: float = 1.0, form: str = "bf16") -> Kernel:
-    """A residual's addition and RMSNorm in one: `numbers` are read twice and written twice."""
-    return elementwise(numbers, passes=passes, count=count, form=form)._replace(kind="norm")

@@ -5,11 +5,11 @@
     seconds    = (arithmetic^p + traffic^p)^(1/p) + launch
 
 The shares, p and the launch are `constants`. A kernel's arithmetic and traffic share its seconds in proportion to
-arithmetic^p and traffic^p: d log(seconds) / d log(arithmetic) is that share, so a constant that is off by a factor moves
-the total by its share of that factor, which is how intervals are computed.
+arithmetic^p and traffic^p: d log(seconds) / d log(arithmetic) is that share, so a constant that is off by a factor
+moves the total by its share of that factor, which is how intervals are computed.
 """
 
-from math import exp, hypot, log, sqrt
+from math import exp, hypot, inf, log, sqrt
 from pathlib import Path
 
 from msgspec import Struct
@@ -43,14 +43,19 @@ class Interval(Struct, frozen=True):
 class Price:
     """Prices kernels on one device of `chip` under `software`."""
 
-    def __init__(self, chip: Chip, software: Software, found: Constants | None = None) -> None:
-        """found: constants to use instead of the fitted ones."""
-        self.chip, self.software = chip, software
+    def __init__(
+        self, chip: Chip, software: Software, found: Constants | None = None, *, lower_bound: bool = False
+    ) -> None:
+        """found: constants to use instead of the fitted ones.
+
+        lower_bound: a rate that no source states is infinite, so that times leave its part out; else Unknown is raised.
+        """
+        self.chip, self.software, self._lower_bound = chip, software, lower_bound
         fitted, self.level = constants(chip.name, chip.vendor)
         self.constants = found or fitted
         self.device = chip.per_device()
         c = self.constants
-        self._launch = self.device.launch or c.launch.value
+        self.launch = self.device.launch or c.launch.value
         self._sharp, self._half = c.sharpness.value, c.half_rows.value
         self._memory = (self.device.bandwidth or 0.0) * c.memory.value
         self._rates: dict[str, float] = {}
@@ -61,9 +66,11 @@ class Price:
 
     def peak(self, form: str) -> float:
         """FLOP/s of the data sheet; Unknown where no source states it."""
-        found = self.device.peak(TORCH[form])
+        found = self.device.peak(TORCH.get(form, form))
+        if found is None and self._lower_bound:
+            return inf
         if found is None:
-            raise Unknown(f"{form} peak of {self.chip.title}: {self.device.why(TORCH[form])}")
+            raise Unknown(f"{form} peak of {self.chip.title}: {self.device.why(TORCH.get(form, form))}")
         return found
 
     def rate(self, form: str) -> float:
@@ -78,6 +85,8 @@ class Price:
     @property
     def memory(self) -> float:
         """Bytes/s that kernels reach; Unknown where no source states the bandwidth."""
+        if not self._memory and self._lower_bound:
+            return inf
         if not self._memory:
             raise Unknown(f"memory bandwidth of {self.chip.title}{_note(self.chip.memory.bandwidth.note)}")
         return self._memory
@@ -98,12 +107,13 @@ class Price:
         if kernel.flops:
             arithmetic = kernel.flops / self.rate(kernel.format)
             if core:
-                arithmetic /= c.attention.value
+                arithmetic /= (c.decoding if kernel.kind == "decode_attention" else c.attention).value
             elif kernel.rows:
                 arithmetic *= 1 + self._half / kernel.rows
         traffic, cached = kernel.bytes / self.memory, kernel.cache / (self.memory * c.cache.value)
-        a, b = arithmetic**p, (traffic + cached) ** p
-        seconds = (a + b) ** (1 / p)
+        larger = max(arithmetic, traffic + cached) or 1e-30  # powers of shares of it neither vanish nor overflow
+        a, b = (arithmetic / larger) ** p, ((traffic + cached) / larger) ** p
+        seconds = larger * (a + b) ** (1 / p)
         products = seconds * a / (a + b) if a else 0.0
         moved = (seconds - products) / ((traffic + cached) or 1.0)
         return Time(
@@ -111,7 +121,8 @@ class Price:
             attention=products * kernel.count if core else 0.0,
             memory=traffic * moved * kernel.count,
             cache=cached * moved * kernel.count,
-            launch=self._launch * kernel.count,
+            launch=self.launch * kernel.count,
+            core=c.core.value * kernel.count if core else 0.0,
         )
 
     def spread(self, time: Time, *, link: tuple[float, float] | None = None) -> float:
@@ -136,7 +147,7 @@ class Price:
         products, cores, others = map(self._table.spread, ("gemm", "attention", "elementwise"))
         return (
             (time.compute + time.memory, products),
-            (time.attention + time.cache, cores),
+            (time.attention + time.cache + time.core, cores),
             (time.launch, others),
         )
 
@@ -148,11 +159,11 @@ class Price:
             (time.memory + time.cache, hypot(c.memory.spread, _range(figures("bandwidth")))),
             (time.cache, c.cache.spread),
             (time.launch, c.launch.spread if self.device.launch is None else _range(figures("launch"))),
+            (time.core, c.core.spread),
         )
 
     def _peak_spread(self) -> float:
-        return max((_range(self.device.peak_interval(TORCH[form])) for form in self._rates), default=0.0)
-
+        return max((_range(self.device.peak_interval(TORCH.get(form, form))) for form in self._rates), default=0.0)
 
 def interval(value: float, spread: float) -> Interval:
     """The 80 % interval of a lognormal answer."""

@@ -19,7 +19,7 @@ from statistics import median
 from typing import NamedTuple
 
 from xinqiao.chips.table import Kind, Row
-from xinqiao.cost.kernel import Kernel, decode_attention, elementwise, gemm, norm, prefill_attention, stored
+from xinqiao.cost.kernel import Kernel, decode_attention, elementwise, gemm, prefill_attention, stored
 from xinqiao.cost.unknown import Unknown
 
 NEAREST = 5
@@ -135,7 +135,7 @@ def _elementwise(kind: Kind, form: str, shape: tuple[int, ...]) -> Kernel:
     if kind == "elementwise":
         return elementwise(shape[0], passes=shape[1], form=form)
     if kind == "norm":
-        return norm(shape[0] * shape[1], form=form)
+        return elementwise(shape[0] * shape[1], passes=4, form=form)._replace(kind="norm")
     if kind == "copy":
         return elementwise(shape[0], form="int8")
     return elementwise(shape[0] * shape[-1] if kind == "embedding" else 1, form=form)

@@ -12,6 +12,7 @@ class Time(NamedTuple):
     memory    bound by device memory, weights and activations
     cache     bound by device memory, reading the KV cache
     launch    from one kernel to the next on the device
+    core      that an attention kernel takes at least
     host      waiting for the host to launch or to schedule
     link      bound by the rate of a link
     latency   of messages, whatever their size
@@ -22,6 +23,7 @@ class Time(NamedTuple):
     memory: float = 0.0
     cache: float = 0.0
     launch: float = 0.0
+    core: float = 0.0
     host: float = 0.0
     link: float = 0.0
     latency: float = 0.0
@@ -38,8 +40,9 @@ class Time(NamedTuple):
     def times(self, factor: float) -> "Time":
         if factor == 1:
             return self
-        a, b, c, d, e, f, g, h = self  # several times as fast as a loop, in the innermost call of a search
-        return Time(a * factor, b * factor, c * factor, d * factor, e * factor, f * factor, g * factor, h * factor)
+        a, b, c, d, e, f, g, h, i = self  # several times as fast as a loop, in the innermost call of a search
+        x = factor
+        return Time(a * x, b * x, c * x, d * x, e * x, f * x, g * x, h * x, i * x)
 
 
 def together(times: Iterable[Time]) -> Time:

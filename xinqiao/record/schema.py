@@ -26,6 +26,8 @@ class OperatorRow(Struct, forbid_unknown_fields=True, kw_only=True):
     flops: float
     bytes: float
     support: Support
+    kind: str = ""  # of kernel: 'gemm', 'grouped_gemm', 'prefill_attention', 'decode_attention', 'elementwise'
+    bound: str = ""  # by what most of the time is: 'compute', 'attention', 'memory', 'cache', 'launch'
 
 
 class Holder(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -50,6 +52,7 @@ class Memory(Struct, forbid_unknown_fields=True, kw_only=True):
     end: int
     curve: list[MemoryPoint]
     holders: list[Holder]  # alive at the peak, largest first
+    parts: dict[str, int] = {}  # bytes of 'parameters', 'buffers', 'gradients' and 'optimizer', where there are any
 
 
 class Collective(Struct, forbid_unknown_fields=True, kw_only=True):

@@ -79,8 +79,7 @@ def _host(engine: Engine, batch: Batch, priced: list[Priced], device: float) -> 
     if software.prefill_graphs if batch.prefill else software.graphs:
         return constants.step.value
     launched = sum(p.operator.times for p in priced) * software.kernels * constants.host.value
-    alone = engine.price.chip.torch.device == "cpu"  # the host is the device: nothing runs beside it
-    return constants.step.value + max(launched - (0.0 if alone else device), 0.0)
+    return constants.step.value + max(launched - device, 0.0)
 
 
 def _measured(engine: Engine, operator: Operator) -> bool:

@@ -20,7 +20,6 @@ OPTIMIZERS = {  # states of a parameter's size, and how many of that size a step
     "sgd": (0, 0),
     "sgd-momentum": (1, 0),
 }
-REPEATED = ("embedding", "head", "norms", "router")  # kept on every device of an expert-parallel group
 
 
 class Memory(NamedTuple):
@@ -101,7 +100,7 @@ def _shards(plan: Plan, matrix: Matrix) -> float:
     if matrix.part in ("norms", "router"):
         return float(plan.pp)
     if matrix.part == "experts":
-        return float(plan.pp * (plan.ep if plan.ep > 1 else plan.tp))
+        return float(plan.pp * max(plan.ep, plan.tp))
     if matrix.part in ("embedding", "head"):
         return float(plan.tp)  # on the first or the last stage
     return float(plan.pp * plan.tp)
@@ -127,7 +126,8 @@ def _parameters(model: Model, plan: Plan) -> float:
 
 
 def _cache(model: Model, plan: Plan, formats: Formats, use: Inference) -> float:
-    each = sum(l.count * cache_bytes(l.attention, formats.cache, use.context, plan.tp) for l in model.layers)
+    layers = model.layers
+    each = sum(one.count * cache_bytes(one.attention, formats.cache, use.context, plan.tp) for one in layers)
     return each * use.sequences / plan.pp / plan.cp
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from xinqiao.cost.kernel import Kernel, elementwise, gemm, norm, stored
-from xinqiao.size.attention import attention
+from xinqiao.cost.kernel import Kernel, elementwise, gemm, stored
+from xinqiao.size.attention import attention, cache_bytes
 from xinqiao.size.context import Context
-from xinqiao.size.model import Experts, Layer
+from xinqiao.size.model import Attention, Experts, Layer
 
 EVERY_SERVER = 1 << 20
 
@@ -39,8 +39,12 @@ class Operator(NamedTuple):
 
 def operators(context: Context) -> Iterator[Operator]:
     """Of one iteration: embedding, this plan's share of every layer, head and sampling."""
-    model, plan, tokens = context.model, context.plan, context.tokens
+    model, plan, tokens, batch = context.model, context.plan, context.tokens, context.batch
     yield Operator("embedding", "embedding", elementwise(tokens * model.hidden))
+    if context.software.written.positions:
+        length = batch.length if batch.prefill else batch.queries
+        angles = context.software.written.positions.over(length * model.layers[0].attention.head_dim)
+        yield Operator("positions", "embedding", angles)
     for layer in model.layers:
         for name, part, what, times in _layer(context, layer):
             yield Operator(name, part, what, times * layer.count)
@@ -52,19 +56,25 @@ def operators(context: Context) -> Iterator[Operator]:
 
 def _head(context: Context) -> Iterator[Operator]:
     model, tp, rows = context.model, context.plan.tp, context.batch.results / context.plan.cp
-    yield Operator("last norm", "head", elementwise(rows * model.hidden))
+    written = context.software.written
+    every = written.norm.over(context.tokens * model.hidden) if written.residual else None
+    yield Operator("last norm", "head", every or elementwise(rows * model.hidden))
     yield Operator("head", "head", gemm(rows, model.vocab / tp, model.hidden, context.formats.plain))
     if tp > 1:
         yield Operator("logits", "links", Message("all_gather", rows * model.vocab * 2, tp))
-    yield Operator("sampling", "head", elementwise(rows * model.vocab, passes=4, count=3))
+    yield Operator("sampling", "head", written.sampling.over(rows * model.vocab))
 
 
 def _layer(context: Context, layer: Layer) -> Iterator[Operator]:
     numbers = context.tokens * context.model.hidden
     streams = max(context.model.streams, 1)  # of hyper-connections, each read and written
-    yield Operator("norms and residuals", "norms", norm(numbers, passes=2 + 2 * streams, count=layer.norms))
+    norm, residual = context.software.written.norm, context.software.written.residual
+    norm = norm._replace(passes=norm.passes + 2 * (streams - 1))
+    yield Operator("norms and residuals", "norms", norm.over(numbers), layer.norms)
+    if residual:
+        yield Operator("norms and residuals", "norms", residual.over(numbers), 2)
     yield from _named("attention", attention(context, layer.attention))
-    yield from _gathered(context)
+    yield from _gathered(context, layer.attention)
     yield from _reduced(context, "attention")
     if layer.inner:
         yield from _feed_forward(context, "mlp", layer.inner, gated=layer.gated)
@@ -78,11 +88,19 @@ def _named(part: str, kernels: Iterable[tuple[str, Kernel]]) -> Iterator[Operato
         yield Operator(name, part, kernel)
 
 
-def _gathered(context: Context) -> Iterator[Operator]:
-    """Context parallelism: keys and values of a prompt's other parts, or the partial results of decoding."""
+def _gathered(context: Context, layer: Attention) -> Iterator[Operator]:
+    """Context parallelism: what all of a prompt keeps in the cache, and the partial results of decoding."""
     batch, cp, tp = context.batch, context.plan.cp, context.plan.tp
-    if cp > 1:
-        nbytes = (batch.prefill + batch.sequences * batch.queries) * context.model.hidden * 2 / tp
+    if cp == 1:
+        return
+    nbytes = 0.0
+    if batch.prefill:
+        whole = cache_bytes(layer, context.formats.cache, batch.before + batch.length, tp)
+        nbytes += batch.prefill / batch.length * whole
+    if not layer.conv:
+        width = layer.kv_rank or layer.value_dim
+        nbytes += batch.sequences * batch.queries * layer.heads / tp * width * 2
+    if nbytes:
         yield Operator("context", "links", Message("all_gather", nbytes, cp, tp))
 
 
@@ -94,9 +112,12 @@ def _reduced(context: Context, part: str) -> Iterator[Operator]:
 
 def _feed_forward(context: Context, part: str, inner: int, *, gated: bool = True) -> Iterator[Operator]:
     hidden, width = context.model.hidden, inner / context.plan.tp
-    name = f"{part} gate and up" if gated else f"{part} up"
-    yield from _named(part, context.linear(name, 2 * width if gated else width, hidden))
-    yield Operator(f"{part} activation", part, elementwise(context.tokens * width, passes=3 if gated else 2))
+    name, written = f"{part} gate and up" if gated else f"{part} up", context.software.written
+    firsts = (width, width) if gated and written.split else (2 * width if gated else width,)
+    for first in firsts:
+        yield from _named(part, context.linear(name, first, hidden))
+    activation = written.activation.over if gated else elementwise
+    yield Operator(f"{part} activation", part, activation(context.tokens * width))
     yield from _named(part, context.linear(f"{part} down", hidden, width))
 
 
@@ -107,7 +128,7 @@ def _experts(context: Context, experts: Experts) -> Iterator[Operator]:
     """
     plan, hidden, tokens = context.plan, context.model.hidden, context.tokens
     yield Operator("router", "router", gemm(tokens, experts.count, hidden, context.formats.plain))
-    yield Operator("router choice", "router", elementwise(tokens * experts.count, passes=4, count=2))
+    yield Operator("router choice", "router", context.software.written.router.over(tokens * experts.count))
     if experts.shared_inner:
         yield from _feed_forward(context, "shared", experts.shared_inner)
     spread = plan.ep > plan.tp
@@ -146,10 +167,10 @@ def _routed(context: Context, experts: Experts, tokens: float) -> Iterator[tuple
     pairs = tokens * experts.top_k / plan.ep * (context.imbalance if plan.ep > 1 else 1.0)
     met = local * (1 - (1 - experts.top_k / experts.count) ** tokens)
     hit = max(met, min(local, pairs, 1.0))
-    yield "experts permute", elementwise(pairs * hidden)
+    yield "experts permute", context.software.written.permute.over(pairs * hidden)
     yield from context.quantise("experts gate and up", pairs * hidden)
     yield "experts gate and up", gemm(pairs / hit, 2 * inner, hidden, form, inputs=inputs, groups=hit)
-    yield "experts activation", elementwise(pairs * inner, passes=3)
+    yield "experts activation", context.software.written.activation.over(pairs * inner)
     yield from context.quantise("experts down", pairs * inner)
     yield "experts down", gemm(pairs / hit, hidden, inner, form, inputs=inputs, groups=hit)
-    yield "experts sum", elementwise(pairs * hidden, passes=1.2)
+    yield "experts sum", context.software.written.collect.over(pairs * hidden)
