@@ -9,7 +9,7 @@ import pytest
 
 from xinqiao.chips import catalog
 from xinqiao.chips.table import SIZES, Row, Table, text
-from xinqiao.cost.kernel import Kernel, decode_attention, elementwise, gemm, norm, prefill_attention
+from xinqiao.cost.kernel import Kernel, decode_attention, elementwise, gemm, prefill_attention
 from xinqiao.cost.price import Price
 from xinqiao.cost.software import load
 from xinqiao.cost.table import Measured, kernel_of
@@ -31,7 +31,7 @@ def one_second(_kernel):
         ("prefill_attention", (2, 63, 8, 2, 64), prefill_attention(126, 32, 8, (64, 64), kv_heads=2)),
         ("decode_attention", (3, 100, 8, 2, 64), decode_attention(3, 100, 8, (64, 64), cache=3 * 100 * 512)),
         ("elementwise", (1000, 3), elementwise(1000, passes=3)),
-        ("norm", (10, 100), norm(1000)),
+        ("norm", (10, 100), elementwise(1000, passes=4)._replace(kind="norm")),
         ("embedding", (10, 100), elementwise(1000)),
         ("copy", (2000,), elementwise(1000)),
         ("launch", (1,), elementwise(1)),
@@ -76,7 +76,7 @@ def test_a_factor_is_of_the_model():
     [
         gemm(64, 4096, 4096, "fp8"),
         gemm(64, 4096, 4096, groups=8),
-        norm(4096),
+        elementwise(4096),
         Kernel("gemm", "bf16", 1.0, 1.0),
         gemm(0, 4096, 4096),
     ],
@@ -168,7 +168,7 @@ def test_a_price_with_a_table_is_what_was_measured(tmp_path):
         assert price.kernel(kernel._replace(count=3)).seconds == pytest.approx(3 * price.kernel(kernel).seconds)
     assert price.level == "measured"
     assert price.correction(gemm(100, 5000, 4000)) is not None
-    assert price.correction(norm(4096)) is None  # priced with constants
+    assert price.correction(elementwise(4096)._replace(kind="norm")) is None  # priced with constants
 
 
 def test_a_table_of_a_format_that_the_chip_refuses_is_left_out(tmp_path):
