@@ -182,9 +182,10 @@ def test_a_table_of_a_format_that_the_chip_refuses_is_left_out(tmp_path):
 
 def test_measured_formats_have_a_measured_spread_and_others_that_of_constants(tmp_path):
     chip = catalog.load("ascend-910c")
-    even = [row(shape=(m, 4096, 4096), seconds=2 * m * 4096**2 / 250e12) for m in (512, 1024, 2048, 4096)]
-    measured = Price(msgspec.structs.replace(chip, calibration=str(table_file(tmp_path, even))), load("generic"))
     modelled = Price(chip, load("generic"))
+    shapes = [(m, n, 4096) for m in (512, 1024, 2048, 4096) for n in (2048, 8192)]
+    rows = [row(shape=shape, seconds=1.1 * modelled.kernel(gemm(*shape)).seconds) for shape in shapes]
+    measured = Price(msgspec.structs.replace(chip, calibration=str(table_file(tmp_path, rows))), load("generic"))
     for form, narrower in (("bf16", True), ("int8", False)):
         kernel = gemm(2048, 8192, 4096, form)
         spreads = [price.spread(price.kernel(kernel)) for price in (measured, modelled)]
