@@ -174,6 +174,7 @@ def _background(request: Request, engine: Engine) -> list[str]:
 
 
 _NEAR = {
+    "measured": "to kernels measured on this device",
     "chip": "to published measurements of this chip",
     "vendor": "to published measurements of this vendor's chips",
     "shared": "to other vendors' chips only: the interval is wide",
@@ -277,7 +278,7 @@ def _row(name: str, priced: list[Priced]) -> Row:
         priced[0].operator.part,
         time.seconds,
         time.bound,
-        "curve" if what.kind in ("gemm", "grouped_gemm") else "roofline",
+        "measured" if priced[0].measured else "curve" if what.kind in ("gemm", "grouped_gemm") else "roofline",
         sum(count * kernel.flops for count, kernel in kernels),
         sum(count * (kernel.bytes + kernel.cache) for count, kernel in kernels),
         what.format if isinstance(what, Kernel) else "",
