@@ -345,8 +345,9 @@ def size(model: str, chips_named: tuple[str, ...], form: str, out: Path | None, 
     answers = sizes(model, chips_named, asked)
     if out:
         import xinqiao.report as reports
+        from xinqiao.record.sizes import sized
 
-        reports.write([show.document(answers)], out, reports.default_language())
+        reports.write([sized(show.document(answers))], out, reports.default_language())
     if form == "json":
         _print_json(show.rows(answers))
     else:
@@ -373,7 +374,8 @@ def calibrate(device: str, out: Path, minutes: float) -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="PAGE.html")
 @click.option("--lang", type=click.Choice(["en", "zh"]), help="Default: from the locale.")
 def report(records: tuple[Path, ...], out: Path, lang: Literal["en", "zh"] | None) -> None:
-    """One self-contained HTML page from the records of runs, ports and proofs, or from a folder of `prove --out`."""
+    """One self-contained HTML page from the records of runs, ports and proofs, from a folder of `prove --out`, or from
+    what `size --format json` printed."""
     _write_page(records, out, lang)
     click.echo(out)
 
