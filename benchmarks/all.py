@@ -7,7 +7,7 @@ from pathlib import Path
 import peers
 
 HERE = Path(__file__).parent
-SCRIPTS = ("start_up", "small_operator", "training_step", "shapes_671b", "port_speed", "prove_overhead")
+SCRIPTS = ("start_up", "small_operator", "training_step", "shapes_671b", "port_speed", "prove_overhead", "size_speed")
 CONVERSIONS = ("convert_memory", "convert_files", "verify_speed")
 
 

@@ -10,28 +10,28 @@ and a wide spread. The maximum of the posterior is found by Gauss-Newton, spread
 
 import argparse
 import statistics
-from dataclasses import dataclass
 from math import exp, log, sqrt
-from pathlib import Path
+from typing import NamedTuple
 
-import msgspec
 import numpy as np
 from published import Point, chip_of, points, predict
 
-from xinqiao.cost import constants as frozen
+from xinqiao.cost import constants
 from xinqiao.cost.constants import Constant, Constants
-from xinqiao.cost.price import Z80, Price
+from xinqiao.cost.price import Z80
 
 # the constant: where the field's reports put it, and the spread of its logarithm between chips
 PRIOR = {
     "compute": (0.70, 0.15),
     "compute8": (0.93, 0.10),
-    "attention": (0.75, 0.25),
+    "attention": (0.70, 0.25),
+    "decoding": (0.87, 0.12),
     "half_rows": (16, 0.6),
     "memory": (0.82, 0.06),
     "cache": (0.97, 0.05),
     "sharpness": (1.8, 0.4),
     "launch": (2.5e-6, 0.4),
+    "core": (4e-6, 0.5),
     "host": (8e-6, 0.5),
     "step": (2e-3, 0.7),
     "link": (0.70, 0.20),
@@ -45,10 +45,11 @@ COVERED = 0.85  # share of held-out points that the 80 % interval is made to hol
 BY_CHIP = ("compute", "memory")
 # A benchmark's points err together (its software, its clocks), and each alone: the spreads of both.
 TOGETHER, ALONE = 0.10, 0.12
+ROUNDS, CONVERGED, LONGEST = 60, 1e-3, 0.4  # of Gauss-Newton: a step is as long as the logarithm it moves most
+MOVED = 0.02  # of a logarithm, for slopes
 
 
-@dataclass(frozen=True)
-class Direct:
+class Direct(NamedTuple):
     """A constant that somebody measured on a vendor's chip."""
 
     vendor: str
@@ -58,12 +59,16 @@ class Direct:
     source: str
 
 
-KERNELS = "4,776 measured kernels of a 910B, hudingyi688/aiconfigurator-npu (2026-04-14)"
+KERNELS = "4,776 kernels of a 910B measured by hudingyi688/aiconfigurator-npu (2026-04-14); benchmarks/npu_kernels.py"
 DIRECT = (
-    Direct("Huawei", "memory", 1295 / 1600, 0.06, f"201 MB of weights at 1,295 GB/s: {KERNELS}"),
-    Direct("Huawei", "compute", 0.85, 0.10, f"large bf16 products reach 92 % of the peak at best: {KERNELS}"),
-    Direct("Huawei", "compute8", 0.79 / 0.92, 0.10, f"large int8 products reach 79 % at best: {KERNELS}"),
+    Direct("Huawei", "compute", 0.88, 0.06, f"bf16 products of 2048 rows and more: {KERNELS}"),
+    Direct("Huawei", "compute8", 0.71 / 0.88, 0.06, f"int8 ones: {KERNELS}"),
+    Direct("Huawei", "attention", 0.36 / 0.88, 0.12, f"prompts of 10^11 operations and more: {KERNELS}"),
+    Direct("Huawei", "memory", 0.79, 0.05, f"products of 16 rows and less with large weights: {KERNELS}"),
+    Direct("Huawei", "cache", 0.68 / 0.79, 0.08, f"decoding with 300 MB of cache and more: {KERNELS}"),
+    Direct("Huawei", "core", 50e-6, 0.30, f"attention of almost no work takes 58 to 65 us: {KERNELS}"),
 )
+BY_SOFTWARE = {"core": 1.0}  # constants that vendors' software sets more than their chips: spread between vendors
 
 
 class Layout:
@@ -72,47 +77,103 @@ class Layout:
     def __init__(self, found: list[Point]) -> None:
         chips = {point.chip: chip_of(point.chip).vendor for point in found}
         vendors = sorted({*chips.values(), *(d.vendor for d in DIRECT)})
-        self.chips = chips
+        self.chips, self.vendors = chips, vendors
         self.terms = [("", name) for name in NAMES]
         self.terms += [(vendor, name) for vendor in vendors for name in NAMES]
         self.terms += [(chip, name) for chip in sorted(chips) for name in BY_CHIP]
         self.index = {term: at for at, term in enumerate(self.terms)}
         share = {"": 1.0, **dict.fromkeys(vendors, VENDOR)}
-        self.prior = np.array([PRIOR[name][1] * share.get(who, CHIP) for who, name in self.terms])
+        self.prior = np.array([_spread_of(name, share.get(who, CHIP)) for who, name in self.terms])
 
-    def logs(self, vector: np.ndarray, chip: str, vendor: str) -> dict[str, float]:
-        owners = ("", vendor, chip)
+    def logs(self, vector: np.ndarray, *owners: str) -> dict[str, float]:
+        """owners: '' for the shared terms, then a vendor, then a chip."""
         return {
             name: log(PRIOR[name][0]) + sum(vector[self.index[w, name]] for w in owners if (w, name) in self.index)
             for name in NAMES
         }
 
     def constants(self, vector: np.ndarray, chip: str, vendor: str) -> Constants:
-        found = {name: Constant(exp(value), 0.0) for name, value in self.logs(vector, chip, vendor).items()}
+        found = {name: Constant(exp(value), 0.0) for name, value in self.logs(vector, "", vendor, chip).items()}
         return Constants(**found, residual=Constant(1.0, 0.0))
 
 
-def residual(layout: Layout, vector: np.ndarray, point: Point) -> float:
+def _spread_of(name: str, share: float) -> float:
+    return BY_SOFTWARE[name] if name in BY_SOFTWARE and share == VENDOR else PRIOR[name][1] * share
+
+
+class Fit(NamedTuple):
+    """The posterior's maximum and its covariance; terms are those of the layout."""
+
+    layout: Layout
+    vector: np.ndarray
+    covariance: np.ndarray
+
+    def text(self, left: float = 0.0) -> str:
+        """Of constants.toml; left: spread of the residual."""
+        lines = ["# Written by benchmarks/fit_cost.py from benchmarks/published.csv. Do not edit.", "", "[shared]"]
+        lines += [self._line(("",), name) for name in NAMES]
+        lines.append(_line("residual", 1.0, left))
+        for vendor in self.layout.vendors:
+            lines += ["", f'[vendor."{vendor}"]', *(self._line(("", vendor), name) for name in NAMES)]
+        for chip, vendor in sorted(self.layout.chips.items()):
+            lines += ["", f"[chip.{chip}]", *(self._line(("", vendor, chip), name) for name in BY_CHIP)]
+        return "\n".join(lines) + "\n"
+
+    def constants(self, chip: str) -> Constants:
+        """As a reader of the file finds them."""
+        return constants.read(self.text()).of(chip, chip_of(chip).vendor)[0]
+
+    def _line(self, owners: tuple[str, ...], name: str) -> str:
+        """The sum of those owners' terms; its spread has those of the levels below, which are not known."""
+        at = [self.layout.index[who, name] for who in owners]
+        below = _spread_of(name, VENDOR) ** 2 if len(owners) < 2 else 0.0
+        below += _spread_of(name, CHIP) ** 2 if len(owners) < 3 and name in BY_CHIP else 0.0
+        value = PRIOR[name][0] * exp(self.vector[at].sum())
+        return _line(name, value, sqrt(self.covariance[np.ix_(at, at)].sum() + below))
+
+
+class Held(NamedTuple):
+    """A point as predicted without its group. error: log(predicted / published); spread: without the residual's."""
+
+    group: str
+    point: Point
+    error: float
+    spread: float
+
+    @property
+    def off(self) -> float:
+        return abs(exp(self.error) - 1)
+
+    def inside(self, left: float) -> bool:
+        """Whether the 80 % interval holds what was published."""
+        return abs(self.error) <= Z80 * sqrt(self.spread**2 + left**2)
+
+
+def error(point: Point, found: Constants | None = None) -> float:
     """log(predicted / published)."""
-    chip = chip_of(point.chip)
-    value, _ = predict(point, layout.constants(vector, chip.name, chip.vendor))
-    return log(value / point.figure("value"))
+    return log(predict(point, found).value / point.figure("value"))
 
 
-def fit(layout: Layout, found: list[Point], rounds: int = 4) -> tuple[np.ndarray, np.ndarray]:
-    """(the posterior's maximum, its covariance)."""
+def fit(found: list[Point], start: Fit | None = None) -> Fit:
+    """Converged; `start` only says where to begin."""
+    layout = Layout(found)
     vector = np.zeros(len(layout.terms))
+    if start:
+        known = [term for term in layout.terms if term in start.layout.index]
+        vector[[layout.index[t] for t in known]] = start.vector[[start.layout.index[t] for t in known]]
     weight = _weights(found)
-    ends = [np.array([_direct(layout, d) for d in DIRECT]).reshape(len(DIRECT), -1)]
+    ends = np.array([_direct(layout, d) for d in DIRECT])
     precise = np.array([1 / d.spread**2 for d in DIRECT])
-    for _ in range(rounds):
-        errors = np.array([residual(layout, vector, p) for p in found])
-        slope = _slopes(layout, vector, found, errors)
+    for _ in range(ROUNDS):
+        errors, slope = _linear(layout, vector, found)
         told = np.array([log(d.value) - layout.logs(vector, "", d.vendor)[d.name] for d in DIRECT])
-        precision = slope.T @ weight @ slope + ends[0].T @ (precise[:, None] * ends[0]) + np.diag(1 / layout.prior**2)
-        force = -slope.T @ weight @ errors + ends[0].T @ (precise * told) - vector / layout.prior**2
-        vector = vector + np.clip(np.linalg.solve(precision, force), -0.4, 0.4)
-    return vector, np.linalg.inv(precision)
+        precision = slope.T @ weight @ slope + ends.T @ (precise[:, None] * ends) + np.diag(1 / layout.prior**2)
+        force = -slope.T @ weight @ errors + ends.T @ (precise * told) - vector / layout.prior**2
+        step = np.linalg.solve(precision, force)
+        vector = vector + np.clip(step, -LONGEST, LONGEST)
+        if np.abs(step).max() < CONVERGED:
+            return Fit(layout, vector, np.linalg.inv(precision))
+    raise ArithmeticError(f"constants still move by {np.abs(step).max():.1%} after {ROUNDS} rounds")
 
 
 def _direct(layout: Layout, direct: Direct) -> np.ndarray:
@@ -128,49 +189,18 @@ def _weights(found: list[Point]) -> np.ndarray:
     return np.linalg.inv(TOGETHER**2 * same + ALONE**2 * np.eye(len(found)))
 
 
-def _slopes(layout: Layout, vector: np.ndarray, found: list[Point], errors: np.ndarray) -> np.ndarray:
-    """d residual / d term; terms of other chips and vendors do not matter to a point."""
-    slope = np.zeros((len(found), len(layout.terms)))
+def _linear(layout: Layout, vector: np.ndarray, found: list[Point]) -> tuple[np.ndarray, np.ndarray]:
+    """Every point's error, and d error / d term; a constant moves a point alike, whichever of its terms does."""
+    errors, slope = np.zeros(len(found)), np.zeros((len(found), len(layout.terms)))
     for at, point in enumerate(found):
-        owners = {"": None, point.chip: None, layout.chips[point.chip]: None}
-        by_name: dict[str, float] = {}
-        for column, (who, name) in enumerate(layout.terms):
-            if who not in owners:
-                continue
-            if name not in by_name:
-                moved = vector.copy()
-                moved[layout.index["", name]] += 0.02
-                by_name[name] = (residual(layout, moved, point) - errors[at]) / 0.02
-            slope[at, column] = by_name[name]
-    return slope
-
-
-def frozen_file(layout: Layout, vector: np.ndarray, covariance: np.ndarray, left: float) -> str:
-    """The text of constants.toml."""
-    lines = ["# Written by benchmarks/fit_cost.py from benchmarks/published.csv. Do not edit.", "", "[shared]"]
-    for name in NAMES:
-        at = layout.index["", name]
-        more = (VENDOR**2 + (CHIP**2 if name in BY_CHIP else 0)) * PRIOR[name][1] ** 2
-        spread = sqrt(covariance[at, at] + more)
-        lines.append(_line(name, PRIOR[name][0] * exp(vector[at]), spread))
-    lines.append(_line("residual", 1.0, left))
-    vendors = sorted({who for who, _ in layout.terms if who and who not in layout.chips})
-    for vendor in vendors:
-        lines += ["", f'[vendor."{vendor}"]']
-        lines += [_owned(layout, vector, covariance, ("", vendor), name, CHIP) for name in NAMES]
-    for chip, vendor in sorted(layout.chips.items()):
-        lines += ["", f"[chip.{chip}]"]
-        lines += [_owned(layout, vector, covariance, ("", vendor, chip), name, 0.0) for name in BY_CHIP]
-    return "\n".join(lines) + "\n"
-
-
-def _owned(
-    layout: Layout, vector: np.ndarray, covariance: np.ndarray, owners: tuple[str, ...], name: str, more: float
-) -> str:
-    at = [layout.index[who, name] for who in owners]
-    alone = (more * PRIOR[name][1]) ** 2 if name in BY_CHIP else 0.0
-    spread = sqrt(covariance[np.ix_(at, at)].sum() + alone)
-    return _line(name, PRIOR[name][0] * exp(vector[at].sum()), spread)
+        vendor = layout.chips[point.chip]
+        errors[at] = error(point, layout.constants(vector, point.chip, vendor))
+        for name in NAMES:
+            columns = [layout.index[w, name] for w in ("", vendor, point.chip) if (w, name) in layout.index]
+            moved = vector.copy()
+            moved[columns[0]] += MOVED
+            slope[at, columns] = (error(point, layout.constants(moved, point.chip, vendor)) - errors[at]) / MOVED
+    return errors, slope
 
 
 def _line(name: str, value: float, spread: float) -> str:
@@ -188,30 +218,31 @@ def groups(found: list[Point]) -> dict[str, list[Point]]:
     return made
 
 
-def held_out(layout: Layout, found: list[Point], left: float) -> list[tuple[str, Point, float, float]]:
-    """(group, point, log ratio, spread) of every point, predicted without its group."""
+def held_out(found: list[Point], start: Fit, chosen: dict[str, list[Point]] | None = None) -> list[Held]:
+    """Every point of those groups (all by default), predicted from a fit that never saw its group: once a group."""
+    fits: dict[tuple[int, ...], Fit] = {}  # some groups are the same points
     answers = []
-    for name, out in groups(found).items():
-        rest = [p for p in found if p not in out]
-        vector, covariance = fit(layout, rest)
-        text = frozen_file(layout, vector, covariance, left)
-        file = msgspec.toml.decode(text.encode(), type=frozen._File)
-        for point in out:
-            chip = chip_of(point.chip)
-            known = {p.chip for p in rest}
-            merged = file.vendor.get(chip.vendor, {}) | (file.chip.get(chip.name, {}) if chip.name in known else {})
-            mine = msgspec.structs.replace(file.shared, **merged)
-            value, time = predict(point, mine)
-            spread = _spread(point, time, mine)
-            answers.append((name, point, log(value / point.figure("value")), spread))
+    for name, out in (chosen or groups(found)).items():
+        key = tuple(p.number for p in out)
+        if key not in fits:
+            fits[key] = fit([p for p in found if p not in out], start)
+        answers += [_held(name, point, fits[key]) for point in out]
     return answers
 
 
-def _spread(point: Point, time, mine: Constants) -> float:  # noqa: ANN001
-    from xinqiao.cost import software
+def _held(group: str, point: Point, found: Fit) -> Held:
+    made = predict(point, found.constants(point.chip))
+    return Held(group, point, log(made.value / point.figure("value")), made.spread)
 
-    price = Price(chip_of(point.chip), software.load(point.software), mine)
-    return price.spread(time)
+
+def residual(answers: list[Held]) -> float:
+    """The residual's spread with which `COVERED` of held-out points lie inside the 80 % interval."""
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        inside = sum(a.inside(middle) for a in answers) / len(answers)
+        low, high = (middle, high) if inside < COVERED else (low, middle)
+    return high
 
 
 def main() -> None:
@@ -219,36 +250,24 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     arguments = parser.parse_args()
     found = points()
-    layout = Layout(found)
-    answers = held_out(layout, found, 0.0)
-    left = _left(answers)
-    by_group: dict[str, list[tuple[float, bool]]] = {}
-    for name, point, error, spread in answers:
-        wide = Z80 * sqrt(spread**2 + left**2)
-        by_group.setdefault(name, []).append((abs(exp(error) - 1), abs(error) <= wide))
-    for name, rows in by_group.items():
-        print(f"held out: {name:36s} n={len(rows):2d}  median {100 * statistics.median(e for e, _ in rows):5.1f} %"
-              f"  inside 80 % interval {sum(i for _, i in rows)}/{len(rows)}")
-    every = [row for rows in by_group.values() for row in rows]
-    print(f"all held-out predictions: median {100 * statistics.median(e for e, _ in every):.1f} %, "
-          f"inside {100 * sum(i for _, i in every) / len(every):.0f} %, residual spread {left:.3f}")
-    vector, covariance = fit(layout, found)
-    inside = [abs(exp(residual(layout, vector, p)) - 1) for p in found]
-    print(f"fitted on all: median {100 * statistics.median(inside):.1f} %, worst {100 * max(inside):.0f} %")
-    text = frozen_file(layout, vector, covariance, left)
-    print(text)
+    whole = fit(found)
+    answers = held_out(found, whole)
+    left = residual(answers)
+    for name in dict.fromkeys(a.group for a in answers):
+        rows = [a for a in answers if a.group == name]
+        print(f"held out: {name:36s} {_summary(rows, left)}")
+    print(f"{'all held-out predictions':46s} {_summary(answers, left)}, residual spread {left:.3f}")
+    off = [abs(exp(error(p, whole.constants(p.chip))) - 1) for p in found]
+    print(f"fitted on all: median {100 * statistics.median(off):.1f} %, worst {100 * max(off):.0f} %")
+    print(whole.text(left))
     if arguments.write:
-        frozen.FILE.write_text(text, encoding="utf-8")
+        constants.FILE.write_text(whole.text(left), encoding="utf-8")
 
 
-def _left(answers: list[tuple[str, Point, float, float]]) -> float:
-    """The residual spread with which that share of held-out points lies inside the 80 % interval."""
-    low, high = 0.0, 1.0
-    for _ in range(40):
-        middle = (low + high) / 2
-        inside = sum(abs(e) <= Z80 * sqrt(s**2 + middle**2) for _, _, e, s in answers) / len(answers)
-        low, high = (middle, high) if inside < COVERED else (low, middle)
-    return high
+def _summary(rows: list[Held], left: float) -> str:
+    inside = sum(a.inside(left) for a in rows)
+    median = statistics.median(a.off for a in rows)
+    return f"n={len(rows):3d}  median {100 * median:5.1f} %  inside 80 % interval {inside}/{len(rows)}"
 
 
 if __name__ == "__main__":

@@ -1,18 +1,18 @@
 """Published measurements and what `size` predicts for them; every point's ratio, and the errors by benchmark.
 
-    python benchmarks/published.py
+python benchmarks/published.py
 """
 
 import csv
 import statistics
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from math import exp, log
 from pathlib import Path
+from typing import NamedTuple
 
 from xinqiao.chips import catalog, nodes
-from xinqiao.cost import links, software
+from xinqiao.cost import software
 from xinqiao.cost.constants import Constants
 from xinqiao.cost.kernel import gemm
 from xinqiao.cost.price import Price
@@ -23,7 +23,7 @@ from xinqiao.size.operators import Message
 from xinqiao.size.plan import Formats, Plan
 
 FILE = Path(__file__).with_name("published.csv")
-chip_of = cache(catalog.load)
+chip_of, model_of = cache(catalog.load), cache(catalogue.load)
 node_of = cache(lambda name: nodes.of(chip_of(name)))
 MAX_BATCH_MEMORY = 0.93 * 0.9  # engines of that benchmark: 93 % of the device, of what is left 90 % for the cache
 
@@ -54,35 +54,48 @@ def points() -> list[Point]:
 
 def engine(point: Point, found: Constants | None) -> Engine:
     chip = chip_of(point.chip)
-    model = catalogue.load(point.model)
+    model = model_of(point.model)
     formats = Formats(weights=point.weights, cache="bf16" if "deepseek" in point.model else point.weights)
     return Engine(model, point.plan, formats, Price(chip, software.load(point.software), found), node_of(point.chip))
 
 
-def predict(point: Point, found: Constants | None = None) -> tuple[float, Time]:
-    """In the point's own unit, and what the seconds are spent on."""
+class Prediction(NamedTuple):
+    """value: in the point's own unit; time: what the seconds are spent on."""
+
+    value: float
+    time: Time
+    price: Price
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the value's logarithm."""
+        return self.price.spread(self.time)
+
+
+def predict(point: Point, found: Constants | None = None) -> Prediction:
+    """found: constants to use instead of the frozen ones."""
     if point.phase.startswith("gemm"):
         return _product(point, found)
     if point.phase in ("dispatch", "combine"):
         return _message(point, found)
     made = engine(point, found)
-    return _KINDS[point.phase](point, made)
+    return Prediction(*_KINDS[point.phase](point, made), made.price)
 
 
-def _product(point: Point, found: Constants | None) -> tuple[float, Time]:
+def _product(point: Point, found: Constants | None) -> Prediction:
     m, n, k = map(int, point.phase.split()[1:])
-    time = Price(chip_of(point.chip), software.load(point.software), found).kernel(gemm(m, n, k, point.weights))
-    return 2 * m * n * k / time.seconds / 1e12, time
+    price = Price(chip_of(point.chip), software.load(point.software), found)
+    time = price.kernel(gemm(m, n, k, point.weights))
+    return Prediction(2 * m * n * k / time.seconds / 1e12, time, price)
 
 
-def _message(point: Point, found: Constants | None) -> tuple[float, Time]:
-    chip = chip_of(point.chip)
-    price = Price(chip, software.load(point.software), found)
-    wide = Engine(catalogue.load("deepseek-v3"), point.plan, Formats(), price, node_of(point.chip))
+def _message(point: Point, found: Constants | None) -> Prediction:
+    price = Price(chip_of(point.chip), software.load(point.software), found)
+    wide = Engine(model_of("deepseek-v3"), point.plan, Formats(), price, node_of(point.chip))
     size = 7168 * (1.03 if point.weights == "fp8" else 2.0)
     moved = transfer(wide, Message(point.phase, size, int(point.ep), 1, point.figure("sequences"), 8))
     time = Time(link=moved.link, latency=moved.latency)
-    return time.seconds * 1e6, time
+    return Prediction(time.seconds * 1e6, time, price)
 
 
 def _static(point: Point, made: Engine) -> tuple[float, Time]:
@@ -96,14 +109,18 @@ def _first_token(point: Point, made: Engine) -> tuple[float, Time]:
 
 
 def _load(point: Point, made: Engine) -> tuple[float, Time]:
+    found = speed.loaded(made, in_flight(point, made), point.figure("input"), point.figure("output"))
+    return found.per_second, found.time
+
+
+def in_flight(point: Point, made: Engine) -> float:
+    """Sequences at maximum load, which no row states: as many as the cache holds when they are half answered."""
     model, tp = made.model, made.plan.tp
     layer = model.layers[0].attention
     free = made.price.device.capacity * MAX_BATCH_MEMORY - model.parameters() / tp - 3e9
     a_token = sum(each.count for each in model.layers) * max(layer.kv_heads / tp, 1) * 2 * layer.head_dim
     size = point.figure("input") + point.figure("output") * 0.55
-    sequences = min(made.software.sequences, point.figure("requests"), free / a_token / size)
-    found = speed.loaded(made, sequences, point.figure("input"), point.figure("output"))
-    return found.per_second, found.time
+    return min(made.software.sequences, point.figure("requests"), free / a_token / size)
 
 
 def _prefill(point: Point, made: Engine) -> tuple[float, Time]:
@@ -140,12 +157,15 @@ _KINDS = {
 def main() -> None:
     errors: dict[str, list[float]] = {}
     for point in points():
-        value, time = predict(point)
+        value, time, _ = predict(point)
         ratio = value / point.figure("value")
         errors.setdefault(point.benchmark, []).append(abs(log(ratio)))
-        parts = " ".join(f"{name} {part / time.seconds:.0%}" for name, part in time._asdict().items() if part > 0.03 * time.seconds)
-        print(f"{point.number:3d} {point.chip:12s} {point.model or point.phase:16s} {point.benchmark:24s} "
-              f"{point.figure('value'):9.6g} → {value:9.1f} {point.unit:28s} × {ratio:.2f}  {parts}")
+        shares = ((name, part / time.seconds) for name, part in time._asdict().items())
+        parts = " ".join(f"{name} {share:.0%}" for name, share in shares if share > 0.03)
+        print(
+            f"{point.number:3d} {point.chip:12s} {point.model or point.phase:16s} {point.benchmark:24s} "
+            f"{point.figure('value'):9.6g} → {value:9.1f} {point.unit:28s} × {ratio:.2f}  {parts}"
+        )
     for name, found in errors.items():
         print(f"{name:24s} n={len(found):2d}  median {100 * (exp(statistics.median(found)) - 1):.1f} %")
 

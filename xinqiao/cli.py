@@ -16,13 +16,14 @@ _chip = click.option("--chip", required=True, metavar="NAME", help="A chip (see 
 
 
 class Commands(click.Group):
-    """Turns an InputError into one line and exit code 2, and offers near names for a verb typed wrong."""
+    """Turns an error of the input into one line and exit code 2, and offers near names for a verb typed wrong."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except InputError as error:
-            click.echo(f"xinqiao: {error}", err=True)
+        except (InputError, click.UsageError) as error:
+            text = error.format_message().rstrip(".") if isinstance(error, click.UsageError) else error
+            click.echo(f"xinqiao: {text}", err=True)
             ctx.exit(2)
 
     def resolve_command(
@@ -311,7 +312,7 @@ _SIZE_NUMBERS = (
     ("pp", "INT", "Stages of pipeline parallelism."),
     ("dp", "INT", "Replicas."),
     ("ep", "INT", "Devices that share the experts of a layer."),
-    ("cp", "INT", "Devices that share one sequence's tokens."),
+    ("cp", "INT", "Devices that share one sequence's tokens; 1 unless given."),
     ("tpot-ms", "MS", "Most time per output token."),
     ("ttft-ms", "MS", "Most time to the first token."),
     ("hit-rate", "R", "Share of prompts that a prefix cache holds."),

@@ -24,12 +24,14 @@ class Constants(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     compute     share of the 16-bit peak that a large GEMM reaches
     compute8    that share in 8 bits and below, relative to `compute`
-    attention   the share inside attention's core, relative to `compute`
+    attention   the share inside the core of a prompt's attention, relative to `compute`
+    decoding    the share inside the core of decoding, relative to `compute`
     half_rows   rows per weight at which a GEMM reaches half of its share
     memory      share of the bandwidth
     cache       share of the bandwidth in reading a KV cache, relative to `memory`
     sharpness   of the roofline's corner: (a^p + b^p)^(1/p) of arithmetic a and traffic b; infinite: the larger one
     launch      seconds from one kernel to the next, where the chip's file states none
+    core        seconds that one attention kernel takes at least, beside its launch
     host        seconds of the host for one kernel without a graph
     step        seconds of the host for one iteration of a serving engine
     link        share of a link's rate
@@ -42,11 +44,13 @@ class Constants(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     compute: Constant
     compute8: Constant
     attention: Constant
+    decoding: Constant
     half_rows: Constant
     memory: Constant
     cache: Constant
     sharpness: Constant
     launch: Constant
+    core: Constant
     host: Constant
     step: Constant
     link: Constant
@@ -56,20 +60,30 @@ class Constants(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     residual: Constant
 
 
-class _File(Struct, frozen=True, forbid_unknown_fields=True):
+class Fitted(Struct, frozen=True, forbid_unknown_fields=True):
+    """The file: what all chips share, and by name the constants in which vendors and chips differ from that."""
+
     shared: Constants
     vendor: dict[str, dict[str, Constant]] = {}
     chip: dict[str, dict[str, Constant]] = {}
 
+    def of(self, chip: str, vendor: str) -> tuple[Constants, str]:
+        """The constants of a chip by its name, and how near they were fitted: 'chip', 'vendor' or 'shared'."""
+        own, theirs = self.chip.get(chip, {}), self.vendor.get(vendor, {})
+        found = msgspec.structs.replace(self.shared, **(theirs | own))
+        return found, "chip" if own else "vendor" if theirs else "shared"
+
+
+def read(text: str) -> Fitted:
+    """Of a text such as constants.toml's."""
+    return msgspec.convert(tomllib.loads(text), Fitted)
+
 
 @cache
-def _file() -> _File:
-    return msgspec.convert(tomllib.loads(FILE.read_text(encoding="utf-8")), _File)
+def _frozen() -> Fitted:
+    return read(FILE.read_text(encoding="utf-8"))
 
 
 def constants(chip: str, vendor: str) -> tuple[Constants, str]:
-    """The constants of a chip by its name, and how near they were fitted: 'chip', 'vendor' or 'shared'."""
-    file = _file()
-    own, theirs = file.chip.get(chip, {}), file.vendor.get(vendor, {})
-    found = msgspec.structs.replace(file.shared, **(theirs | own))
-    return found, "chip" if own else "vendor" if theirs else "shared"
+    """The frozen constants of a chip; see `Fitted.of`."""
+    return _frozen().of(chip, vendor)

@@ -1,4 +1,4 @@
-"""Kernels as a cost model sees them: arithmetic, traffic and shape, whatever the chip. A multiply and an add are two."""
+"""Kernels as a cost model sees them: arithmetic, traffic, shape, whatever the chip. A multiply and an add are two."""
 
 from typing import NamedTuple
 
@@ -32,7 +32,7 @@ class Kernel(NamedTuple):
     bytes: float = 0.0
     cache: float = 0.0
     rows: float = 0.0
-    count: float = 1.0
+    count: float = 1.0  # type: ignore[assignment]  # hides the tuple's method of that name
 
 
 def gemm(m: float, n: float, k: float, form: str = "bf16", *, inputs: str = "", groups: float = 1.0) -> Kernel:

@@ -5,8 +5,8 @@
     seconds    = (arithmetic^p + traffic^p)^(1/p) + launch
 
 The shares, p and the launch are `constants`. A kernel's arithmetic and traffic share its seconds in proportion to
-arithmetic^p and traffic^p: d log(seconds) / d log(arithmetic) is that share, so a constant that is off by a factor moves
-the total by its share of that factor, which is how intervals are computed.
+arithmetic^p and traffic^p: d log(seconds) / d log(arithmetic) is that share, so a constant that is off by a factor
+moves the total by its share of that factor, which is how intervals are computed.
 """
 
 from math import exp, hypot, inf, log, sqrt
@@ -89,12 +89,13 @@ class Price:
         if kernel.flops:
             arithmetic = kernel.flops / self.rate(kernel.format)
             if core:
-                arithmetic /= c.attention.value
+                arithmetic /= (c.decoding if kernel.kind == "decode_attention" else c.attention).value
             elif kernel.rows:
                 arithmetic *= 1 + self._half / kernel.rows
         traffic, cached = kernel.bytes / self.memory, kernel.cache / (self.memory * c.cache.value)
-        a, b = arithmetic**p, (traffic + cached) ** p
-        seconds = (a + b) ** (1 / p)
+        larger = max(arithmetic, traffic + cached) or 1e-30  # powers of shares of it neither vanish nor overflow
+        a, b = (arithmetic / larger) ** p, ((traffic + cached) / larger) ** p
+        seconds = larger * (a + b) ** (1 / p)
         products = seconds * a / (a + b) if a else 0.0
         moved = (seconds - products) / ((traffic + cached) or 1.0)
         return Time(
@@ -103,6 +104,7 @@ class Price:
             memory=traffic * moved * kernel.count,
             cache=cached * moved * kernel.count,
             launch=self.launch * kernel.count,
+            core=c.core.value * kernel.count if core else 0.0,
         )
 
     def spread(self, time: Time, *, link: tuple[float, float] | None = None) -> float:
@@ -119,6 +121,7 @@ class Price:
             (time.memory + time.cache, hypot(c.memory.spread, _range(figures("bandwidth")))),
             (time.cache, c.cache.spread),
             (time.launch, c.launch.spread if self.device.launch is None else _range(figures("launch"))),
+            (time.core, c.core.spread),
             (time.host, hypot(c.host.spread, c.step.spread)),
             (time.link, hypot(c.link.spread, _range(link))),
             (time.latency, c.latency.spread),
@@ -127,7 +130,6 @@ class Price:
 
     def _peak_spread(self) -> float:
         return max((_range(self.device.peak_interval(TORCH.get(form, form))) for form in self._rates), default=0.0)
-
 
 
 def interval(value: float, spread: float) -> Interval:

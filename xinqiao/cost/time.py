@@ -12,6 +12,7 @@ class Time(NamedTuple):
     memory    bound by device memory, weights and activations
     cache     bound by device memory, reading the KV cache
     launch    from one kernel to the next on the device
+    core      that an attention kernel takes at least
     host      waiting for the host to launch or to schedule
     link      bound by the rate of a link
     latency   of messages, whatever their size
@@ -22,6 +23,7 @@ class Time(NamedTuple):
     memory: float = 0.0
     cache: float = 0.0
     launch: float = 0.0
+    core: float = 0.0
     host: float = 0.0
     link: float = 0.0
     latency: float = 0.0

@@ -10,8 +10,8 @@ from xinqiao.cost.time import Time, together
 from xinqiao.cost.unknown import Unknown
 from xinqiao.size.answer import Answer, Fits, Gain, Row, Trade
 from xinqiao.size.choose import Named, formats
-from xinqiao.size.evaluate import Setting
 from xinqiao.size.course import Course
+from xinqiao.size.evaluate import Setting
 from xinqiao.size.iteration import Engine, Priced
 from xinqiao.size.memory import Memory
 from xinqiao.size.plan import Plan
@@ -20,11 +20,12 @@ from xinqiao.size.search import best, best_course
 from xinqiao.size.speed import Speed
 
 T = TypeVar("T")
+SILENT = "it does not fit, so no speed is told"
 RESOURCES = {
     "arithmetic": ("compute", "attention"),
     "bandwidth": ("memory", "cache"),
     "links": ("link", "latency"),
-    "launch and host": ("launch", "host"),
+    "launch and host": ("launch", "core", "host"),
 }
 
 
@@ -43,8 +44,11 @@ class Known:
     def __init__(self, assumptions: list[str]) -> None:
         self.assumptions = assumptions
         self.unknown: list[str] = []
+        self.speechless = False  # no speed is told of what does not fit
 
     def known(self, compute: Callable[[], T]) -> T | None:
+        if self.speechless:
+            return None
         try:
             return compute()
         except Unknown as missing:
@@ -70,11 +74,14 @@ class Builder(Known):
         setting, request = self.setting, self.setting.request
         work = request.workload
         sequences = self.known(lambda: setting.sequences) or setting.most
+        fits = self.fits(setting.memory(max(sequences, 1.0)), setting.usable, request.chip)
+        self.speechless = fits.fits is False
         decode = self.known(lambda: setting.decode(sequences))
         prefill = self.known(setting.prefill)
         first = self.known(setting.first_token)
         serve = self.known(lambda: setting.serve(sequences))
         shown = {"prefill": prefill, "serve": serve}.get(request.phase, decode)
+        paced = serve if request.phase == "serve" else decode
         self._assume(sequences)
         return Answer(
             model=request.model.name,
@@ -85,14 +92,14 @@ class Builder(Known):
             plan=setting.plan,
             formats=setting.formats,
             software=request.software.title,
-            memory=self.fits(setting.memory(max(sequences, 1.0)), setting.usable, request.chip),
+            memory=fits,
             batch_per_chip=sequences / setting.chips,
             prefill_tokens_per_second_per_chip=self._rate(prefill),
             decode_tokens_per_second_per_chip=self._rate(decode),
             serving_tokens_per_second_per_chip=self._rate(serve),
-            tpot_ms=self._milliseconds(decode and decode.time.times(1 / (1 + work.accepted))),
+            tpot_ms=self._milliseconds(paced and paced.time.times(1 / (1 + work.accepted))),
             ttft_ms=self._milliseconds(first),
-            cost_per_million_tokens=self._cost(serve if request.phase == "serve" else shown),
+            cost_per_million_tokens=self._cost(shown),
             prefill_chips_per_decode_chip=self._ratio(prefill, decode),
             limits=_limits(shown.time) if shown else (),
             trade=self.known(lambda: self._trade(sequences)) or (),
@@ -114,7 +121,7 @@ class Builder(Known):
         return self.setting.interval(price / 3600 * 1e6 / (speed.per_second / self.setting.chips), speed.time)
 
     def _ratio(self, prefill: Speed | None, decode: Speed | None) -> float | None:
-        """Chips of prompts for each chip of answers, in separate instances of both, that neither waits for the other."""
+        """Chips of prompts for each chip of answers, apart from each other, so that neither waits for the other."""
         work = self.setting.request.workload
         if prefill is None or decode is None:
             return None
@@ -125,7 +132,7 @@ class Builder(Known):
         setting, made, count = self.setting, [], 1.0
         most = max(setting.most, sequences)
         while count < most * 2:
-            speed = setting.decode(min(count, most))
+            speed = setting.steps(min(count, most))
             per_token = speed.time.times(1 / (1 + setting.request.workload.accepted))
             rate = setting.interval(speed.per_second / setting.chips, speed.time)
             late = setting.interval(per_token.seconds * 1e3, speed.time)
@@ -140,11 +147,16 @@ class Builder(Known):
             *_background(request, engine),
             f"prompts of {work.input:,} tokens, answers of {work.output:,}, decoding after {work.depth:,.0f}",
         ]
-        if not work.batch:
+        if work.drafted:
             told.append(
-                f"{sequences:,.0f} sequences in flight on {self.setting.chips:g} chips: as many as fit and keep the limits"
+                f"{work.drafted} tokens drafted a step, {work.accepted:g} kept in the mean; drafting itself costs nothing"
             )
-        if not self.setting.keeps:
+        if self.speechless:
+            told.append(SILENT)
+        elif not work.batch:
+            where = f"{self.setting.chips:g} chips"
+            told.append(f"{sequences:,.0f} sequences in flight on {where}: as many as fit and keep the limits")
+        if not self.speechless and not self.setting.keeps:
             told.append("the limits on time are NOT kept: no plan on these chips keeps them, this one is the nearest")
         self.assumptions += told
 
@@ -179,6 +191,8 @@ class Lesson(Known):
 
     def answer(self) -> Answer:
         course, request = self.course, self.course.request
+        fits = self.fits(course.needs(course.way), course.usable, request.chip)
+        self.speechless = fits.fits is False
         step = self.known(lambda: course.step)
         rate = course.interval(course.per_second) if step else None
         self._assume()
@@ -191,7 +205,7 @@ class Lesson(Known):
             plan=course.plan,
             formats=course.formats,
             software=request.software.title,
-            memory=self.fits(course.needs(course.way), course.usable, request.chip),
+            memory=fits,
             batch_per_chip=course.sequences / course.chips,
             training_tokens_per_second_per_chip=rate,
             mfu=self.known(lambda: rate and self._utilisation(rate)),
@@ -230,6 +244,8 @@ class Lesson(Known):
             f"sequences of {request.workload.input:,} tokens, {course.sequences * course.plan.dp:,.0f} a step, "
             "in micro-batches of one",
         ]
+        if self.speechless:
+            self.assumptions.append(SILENT)
 
 
 def _chips(plan: Plan, request: Request) -> int:

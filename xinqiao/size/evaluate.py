@@ -11,7 +11,7 @@ from xinqiao.size.iteration import Engine, Priced, iteration
 from xinqiao.size.memory import Inference, Memory, memory
 from xinqiao.size.plan import Batch, Formats, Plan
 from xinqiao.size.request import Request
-from xinqiao.size.speed import Drafts, Speed
+from xinqiao.size.speed import Drafts, Past, Speed
 
 
 class Setting:
@@ -53,6 +53,8 @@ class Setting:
         if self.memory(limit).total <= self.usable:
             return limit
         none, some = self.memory(0).total, 64.0
+        if none >= self.usable:
+            return 0.0
         while True:  # memory grows as a line, and a little faster where many sequences are more tokens than a prompt
             found = min((self.usable - none) / (self.memory(some).total - none) * some, limit)
             if found <= some * 1.001:
@@ -64,6 +66,11 @@ class Setting:
         """Tokens of a prompt that no prefix cache holds."""
         work = self.request.workload
         return max(work.input * (1 - work.hit_rate), 1.0)
+
+    @property
+    def _past(self) -> Past:
+        work = self.request.workload
+        return Past(work.input - self.fresh, work.depth)
 
     @property
     def drafts(self) -> Drafts:
@@ -83,13 +90,11 @@ class Setting:
         return self._prompts(1.0).time
 
     def _prompts(self, count: float) -> Speed:
-        return speed.prefill(self.engine, count, self.fresh, self.request.workload.input - self.fresh)
+        return speed.prefill(self.engine, count, self.fresh, self._past.before)
 
     def serve(self, sequences: float) -> Speed:
         """Requests one after the other that keep `sequences` in flight, prompts between the steps of others."""
-        work = self.request.workload
-        before = work.input - self.fresh
-        return speed.loaded(self.engine, sequences, self.fresh, work.output, before, self.drafts)
+        return speed.loaded(self.engine, sequences, self.fresh, self.request.workload.output, self._past, self.drafts)
 
     @cached_property
     def sequences(self) -> float:
@@ -145,12 +150,11 @@ class Setting:
 
     def operators(self, sequences: float) -> list[Priced]:
         """Of one iteration of the phase."""
-        work, fresh = self.request.workload, self.fresh
-        before = work.input - fresh
+        work, fresh, past = self.request.workload, self.fresh, self._past
         if self.request.phase == "prefill":
-            batch = Batch(prefill=fresh, length=fresh, before=before)
+            batch = Batch(prefill=fresh, length=fresh, before=past.before)
         elif self.request.phase == "serve":
-            batch = speed.loaded_batch(self.engine, sequences, fresh, work.output, before, self.drafts)
+            batch = speed.loaded_batch(self.engine, sequences, fresh, work.output, past, self.drafts)
         else:
             batch = speed.decode_batch(self.engine, sequences, work.depth, self.drafts)
         return iteration(self.engine, batch).operators

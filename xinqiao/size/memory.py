@@ -100,7 +100,7 @@ def _shards(plan: Plan, matrix: Matrix) -> float:
     if matrix.part in ("norms", "router"):
         return float(plan.pp)
     if matrix.part == "experts":
-        return float(plan.pp * (plan.ep if plan.ep > 1 else plan.tp))
+        return float(plan.pp * max(plan.ep, plan.tp))
     if matrix.part in ("embedding", "head"):
         return float(plan.tp)  # on the first or the last stage
     return float(plan.pp * plan.tp)

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from xinqiao.cost.kernel import Kernel, elementwise, gemm, stored
-from xinqiao.size.attention import attention
+from xinqiao.size.attention import attention, cache_bytes
 from xinqiao.size.context import Context
-from xinqiao.size.model import Experts, Layer
+from xinqiao.size.model import Attention, Experts, Layer
 
 EVERY_SERVER = 1 << 20
 
@@ -74,7 +74,7 @@ def _layer(context: Context, layer: Layer) -> Iterator[Operator]:
     if residual:
         yield Operator("norms and residuals", "norms", residual.over(numbers), 2)
     yield from _named("attention", attention(context, layer.attention))
-    yield from _gathered(context)
+    yield from _gathered(context, layer.attention)
     yield from _reduced(context, "attention")
     if layer.inner:
         yield from _feed_forward(context, "mlp", layer.inner, gated=layer.gated)
@@ -88,11 +88,19 @@ def _named(part: str, kernels: Iterable[tuple[str, Kernel]]) -> Iterator[Operato
         yield Operator(name, part, kernel)
 
 
-def _gathered(context: Context) -> Iterator[Operator]:
-    """Context parallelism: keys and values of a prompt's other parts, or the partial results of decoding."""
+def _gathered(context: Context, layer: Attention) -> Iterator[Operator]:
+    """Context parallelism: what all of a prompt keeps in the cache, and the partial results of decoding."""
     batch, cp, tp = context.batch, context.plan.cp, context.plan.tp
-    if cp > 1:
-        nbytes = (batch.prefill + batch.sequences * batch.queries) * context.model.hidden * 2 / tp
+    if cp == 1:
+        return
+    nbytes = 0.0
+    if batch.prefill:
+        whole = cache_bytes(layer, context.formats.cache, batch.before + batch.length, tp)
+        nbytes += batch.prefill / batch.length * whole
+    if not layer.conv:
+        width = layer.kv_rank or layer.value_dim
+        nbytes += batch.sequences * batch.queries * layer.heads / tp * width * 2
+    if nbytes:
         yield Operator("context", "links", Message("all_gather", nbytes, cp, tp))
 
 

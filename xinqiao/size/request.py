@@ -107,7 +107,7 @@ def check_numbers(asked: Mapping[str, Any]) -> None:
 def check(request: Request) -> None:
     """InputError names the option that this model or chip cannot have."""
     model, work, wanted = request.model, request.workload, request.wanted
-    longest = max(work.context, work.input + work.output)
+    longest = work.input if request.learns else max(work.context, work.input + work.output)
     if model.context and longest > model.context:
         raise InputError(
             f"{longest:,} tokens of context: {model.name} has {model.context:,} positions; "

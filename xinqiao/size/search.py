@@ -17,13 +17,13 @@ from xinqiao.size.request import MOST_CHIPS, Request
 def plans(request: Request, devices: int, inner: int) -> Iterator[Plan]:
     """All that keep the degrees which the user gave. inner: devices that the fast links join."""
     model, wanted = request.model, request.wanted
-    heads = min(layer.attention.heads for layer in model.layers)
+    heads = {layer.attention.heads for layer in model.layers}
     layers = sum(layer.count for layer in model.layers)
     experts = max((layer.experts.count for layer in model.layers if layer.experts), default=0)
     cp = wanted.cp or 1
-    for tp in [wanted.tp] if wanted.tp else _divisors(devices, min(heads, inner)):
+    for tp in [wanted.tp] if wanted.tp else _divisors(devices, min(*heads, inner)):
         for pp in [wanted.pp] if wanted.pp else _divisors(devices, min(layers, 16)):
-            if heads % tp or devices % (tp * pp * cp):
+            if any(number % tp for number in heads) or devices % (tp * pp * cp):
                 continue
             dp = devices // (tp * pp * cp)
             if wanted.dp and wanted.dp != dp:
@@ -44,9 +44,8 @@ def _expert_degrees(wanted: int, experts: int, tp: int, dp: int, cp: int) -> lis
 
 
 def _divisors(number: int, most: int) -> list[int]:
-    """Powers of two, and the number itself, that divide it."""
-    found = [n for n in (1 << i for i in range(number.bit_length())) if number % n == 0 and n <= most]
-    return found
+    """Powers of two, up to `most`, that divide it."""
+    return [n for n in (1 << i for i in range(number.bit_length())) if number % n == 0 and n <= most]
 
 
 def _inner(node: nodes.Node) -> int:
@@ -73,7 +72,7 @@ def best(request: Request, formats: Formats) -> Setting:
         found = [Setting(request, engine) for engine in engines(request, formats, chips)]
         fitting = [setting for setting in found if setting.fits]
         if fitting:
-            fastest = _fastest(fitting)
+            fastest = max(fitting, key=_worth)
             if fastest.keeps:
                 return fastest
             late.append(fastest)
@@ -92,14 +91,19 @@ def best_course(request: Request, formats: Formats) -> Course:
         found = [Course(request, engine) for engine in engines(request, formats, chips)]
         fitting = [course for course in found if course.fits]
         if fitting:
-            try:
-                return max(fitting, key=lambda course: course.per_second)
-            except Unknown:  # no speed can be told: the least memory
-                return min(fitting, key=lambda course: course.needs(course.way).total)
+            return max(fitting, key=_pace)
         misfit += found
     if not misfit:
         raise InputError(_no_plan(request))
     return max(misfit, key=lambda course: course.usable - course.needs(course.way).total)
+
+
+def _pace(course: Course) -> tuple[int, float]:
+    """First by tokens/s a chip; then those whose speed is unknown, by the room that they leave."""
+    try:
+        return 1, course.per_second
+    except Unknown:
+        return 0, -course.needs(course.way).total
 
 
 def _counts(request: Request) -> list[int]:
@@ -117,16 +121,15 @@ def _no_plan(request: Request) -> str:
     return f"{given}: no plan on {where}; tp × pp × dp × cp is all devices, and ep divides tp × dp × cp"
 
 
-def _fastest(fitting: list[Setting]) -> Setting:
+def _worth(setting: Setting) -> tuple[int, float]:
+    """First those that keep the limits, by tokens/s a chip; then the least late; then those whose speed is unknown.
+
+    Of the last, the one that leaves the most room.
+    """
     try:
-        return max(fitting, key=_worth)
-    except Unknown:  # no speed can be told: the smallest share of memory
-        return min(fitting, key=lambda s: s.memory(1).total)
-
-
-def _worth(setting: Setting) -> tuple[bool, float]:
-    """(keeps the limits, tokens/s a chip of the phase); of those that do not, the one that is the least late."""
-    if not setting.keeps:
-        return False, -setting.lateness
-    made = setting.prefill() if setting.request.phase == "prefill" else setting.steps(setting.sequences)
-    return True, made.per_second / setting.chips
+        if not setting.keeps:
+            return 1, -setting.lateness
+        made = setting.prefill() if setting.request.phase == "prefill" else setting.steps(setting.sequences)
+    except Unknown:
+        return 0, -setting.memory(1).total
+    return 2, made.per_second / setting.chips

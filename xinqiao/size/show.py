@@ -43,12 +43,13 @@ def _lines(answer: Answer) -> Iterator[str]:
     devices = "" if answer.devices == answer.chips else f" ({answer.devices:,} devices)"
     yield f"{answer.model} on {answer.chips:,} × {answer.chip}{devices}: {degrees or 'one device'}"
     yield _memory(answer)
+    prompts = "prompts between" if answer.phase == "serve" else "prompts elsewhere"
     figures = (
         ("prefill", answer.prefill_tokens_per_second_per_chip, "tokens/s a chip"),
         ("first token", answer.ttft_ms, "ms, one prompt on an idle engine"),
         ("decode", answer.decode_tokens_per_second_per_chip, "tokens/s a chip, prompts elsewhere"),
-        ("per token", answer.tpot_ms, f"ms, {answer.batch_per_chip:,.4g} sequences a chip"),
         ("both", answer.serving_tokens_per_second_per_chip, "output tokens/s a chip, prompts between"),
+        ("per token", answer.tpot_ms, f"ms, {answer.batch_per_chip:,.4g} sequences a chip, {prompts}"),
         ("training", answer.training_tokens_per_second_per_chip, "tokens/s a chip"),
         ("MFU", answer.mfu, "of the 16-bit peak"),
         ("run", answer.days, "days"),

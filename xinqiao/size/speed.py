@@ -17,7 +17,18 @@ class Drafts(NamedTuple):
     kept: float = 0.0
 
 
-NONE = Drafts()
+class Past(NamedTuple):
+    """Tokens that are there already.
+
+    before   of each prompt, held by a prefix cache
+    context  before the mean decoded token; 0: the prompt and half of the answer
+    """
+
+    before: float = 0.0
+    context: float = 0.0
+
+
+NONE, NEW = Drafts(), Past()
 
 
 class Speed(NamedTuple):
@@ -58,27 +69,27 @@ def static(engine: Engine, sequences: float, inputs: float, outputs: float) -> S
 
 
 def loaded(
-    engine: Engine, sequences: float, inputs: float, outputs: float, before: float = 0.0, drafts: Drafts = NONE
+    engine: Engine, sequences: float, inputs: float, outputs: float, past: Past = NEW, drafts: Drafts = NONE
 ) -> Speed:
     """An engine that `sequences` requests keep busy: iterations of decoding with a share of prompts in each.
 
-    inputs: tokens of a prompt after the `before` that a prefix cache holds.
+    inputs: tokens of a prompt that are new.
     """
-    batch = loaded_batch(engine, sequences, inputs, outputs, before, drafts)
+    batch = loaded_batch(engine, sequences, inputs, outputs, past, drafts)
     fresh = sequences * inputs / (outputs / (1 + drafts.kept)) / engine.plan.pp
     return Speed(sequences * (1 + drafts.kept), iteration(engine, batch).time.times(fresh / batch.prefill))
 
 
 def loaded_batch(
-    engine: Engine, sequences: float, inputs: float, outputs: float, before: float = 0.0, drafts: Drafts = NONE
+    engine: Engine, sequences: float, inputs: float, outputs: float, past: Past = NEW, drafts: Drafts = NONE
 ) -> Batch:
     """Of one iteration: as many prompt tokens as keep the number of sequences, up to the software's chunk."""
     fresh = sequences * inputs / (outputs / (1 + drafts.kept))
     return Batch(
         sequences=sequences / engine.plan.pp,
-        context=before + inputs + outputs / 2,
+        context=past.context or past.before + inputs + outputs / 2,
         queries=1 + drafts.tokens,
         prefill=min(fresh, float(engine.software.chunk)) / engine.plan.pp,
         length=inputs,
-        before=before,
+        before=past.before,
     )

@@ -58,9 +58,12 @@ def _decode(context: Context, layer: Attention, heads: float, kv_heads: float) -
 
 
 def _prefill(context: Context, layer: Attention, heads: float, kv_heads: float) -> Iterator[tuple[str, Kernel]]:
-    if context.batch.prefill:
-        keys = context.batch.seen(layer.window)
+    batch = context.batch
+    if batch.prefill:
+        keys = batch.seen(layer.window)
         dims = (layer.head_dim, layer.value_dim)
-        tokens = context.batch.prefill / context.plan.cp
+        tokens = batch.prefill / context.plan.cp
         made = prefill_attention(tokens, keys, heads, dims, kv_heads=kv_heads, form=context.formats.attention)
-        yield "attention prefill", made
+        held = min(batch.before, layer.window or batch.before) * tokens / batch.length
+        row = kv_heads * (layer.head_dim + layer.value_dim) * stored(context.formats.cache)
+        yield "attention prefill", made._replace(cache=held * row)
