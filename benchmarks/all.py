@@ -25,6 +25,7 @@ def main() -> None:
         if not peers.python("peers-size"):
             peers.make("peers-size")
         run("size_accuracy", "size_peers")
+    run("calibrate_cpu")
 
 
 def run(script: str, *options: str) -> None:

@@ -40,9 +40,7 @@ class Time(NamedTuple):
     def times(self, factor: float) -> "Time":
         if factor == 1:
             return self
-        a, b, c, d, e, f, g, h, i = self  # several times as fast as a loop, in the innermost call of a search
-        x = factor
-        return Time(a * x, b * x, c * x, d * x, e * x, f * x, g * x, h * x, i * x)
+        return Time(*[part * factor for part in self])
 
 
 def together(times: Iterable[Time]) -> Time:
