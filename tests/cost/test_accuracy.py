@@ -33,7 +33,8 @@ def test_a_fit_is_the_frozen_file(whole, held):
 
 
 def test_where_a_fit_begins_does_not_matter(whole):
-    rest = [p for p in FOUND if p.chip != "nvidia-h800"]
+    """So a fit that begins at that of all points has not seen those that it leaves out."""
+    rest = [p for p in FOUND if p.benchmark in ("matrix products", "expert messages")]
     assert fit_cost.fit(rest, whole).vector == pytest.approx(fit_cost.fit(rest).vector, abs=0.01)
 
 
