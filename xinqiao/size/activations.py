@@ -1,8 +1,8 @@
 """What autograd keeps of one layer, and what a forward pass holds at once: counts of tensors as PyTorch makes them.
 
 Bytes of one token unless it says otherwise. An operator keeps what its gradient needs: a product its input (where its
-weight is trained) and its weight, softmax and tanh their result, fused attention q, k, v, its result and one fp32 number
-a head. RMS norms compute in fp32. Counted in transformers 5.24 on a virtual chip; see tests/size/test_memory.py.
+weight is trained) and its weight, softmax and tanh their result, fused attention q, k, v, its result and one number in
+fp32 a head. RMS norms compute in fp32. Counted in transformers 5.24 on a virtual chip; see tests/size/test_memory.py.
 """
 
 from typing import NamedTuple

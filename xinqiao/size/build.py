@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from xinqiao.chips.spec import Chip
 from xinqiao.cost.kernel import Kernel
-from xinqiao.cost.price import Interval
+from xinqiao.cost.price import TORCH, Interval
 from xinqiao.cost.time import Time, together
 from xinqiao.cost.unknown import Unknown
 from xinqiao.size.answer import Answer, Fits, Gain, Row, Trade
@@ -86,6 +86,7 @@ class Builder(Known):
         return Answer(
             model=request.model.name,
             chip=request.chip.name,
+            title=request.chip.title,
             phase=request.phase,
             chips=_chips(setting.plan, request),
             devices=setting.plan.devices,
@@ -94,6 +95,8 @@ class Builder(Known):
             software=request.software.title,
             memory=fits,
             batch_per_chip=sequences / setting.chips,
+            roofs=_roofs(request.chip),
+            bandwidth=request.chip.per_device().bandwidth,
             prefill_tokens_per_second_per_chip=self._rate(prefill),
             decode_tokens_per_second_per_chip=self._rate(decode),
             serving_tokens_per_second_per_chip=self._rate(serve),
@@ -174,6 +177,7 @@ def _background(request: Request, engine: Engine) -> list[str]:
 
 
 _NEAR = {
+    "measured": "to kernels measured on this device",
     "chip": "to published measurements of this chip",
     "vendor": "to published measurements of this vendor's chips",
     "shared": "to other vendors' chips only: the interval is wide",
@@ -197,6 +201,7 @@ class Lesson(Known):
         return Answer(
             model=request.model.name,
             chip=request.chip.name,
+            title=request.chip.title,
             phase=request.phase,
             chips=_chips(course.plan, request),
             devices=course.plan.devices,
@@ -205,6 +210,8 @@ class Lesson(Known):
             software=request.software.title,
             memory=fits,
             batch_per_chip=course.sequences / course.chips,
+            roofs=_roofs(request.chip),
+            bandwidth=request.chip.per_device().bandwidth,
             training_tokens_per_second_per_chip=rate,
             mfu=self.known(lambda: rate and self._utilisation(rate)),
             days=rate and self._days(rate),
@@ -246,6 +253,12 @@ class Lesson(Known):
             self.assumptions.append(NO_SPEED)
 
 
+def _roofs(chip: Chip) -> dict[str, float]:
+    """Peaks that sources state, of one device."""
+    device = chip.per_device()
+    return {form: peak for form, dtype in TORCH.items() if (peak := device.peak(dtype))}
+
+
 def _chips(plan: Plan, request: Request) -> int:
     return round(plan.devices / request.per_chip) or 1
 
@@ -277,7 +290,7 @@ def _row(name: str, priced: list[Priced]) -> Row:
         priced[0].operator.part,
         time.seconds,
         time.bound,
-        "curve" if what.kind in ("gemm", "grouped_gemm") else "roofline",
+        "measured" if priced[0].measured else "curve" if what.kind in ("gemm", "grouped_gemm") else "roofline",
         sum(count * kernel.flops for count, kernel in kernels),
         sum(count * (kernel.bytes + kernel.cache) for count, kernel in kernels),
         what.format if isinstance(what, Kernel) else "",

@@ -37,10 +37,11 @@ class Engine(NamedTuple):
 
 
 class Priced(NamedTuple):
-    """An operator and its seconds in one iteration, before anything is hidden."""
+    """An operator and its seconds in one iteration, before anything is hidden; measured: from a table of its chip."""
 
     operator: Operator
     time: Time
+    measured: bool = False
 
 
 class Iteration(NamedTuple):
@@ -57,7 +58,9 @@ def engine(model: Model, chip: Chip, plan: Plan, formats: Formats, software: Sof
 
 def iteration(engine: Engine, batch: Batch) -> Iteration:
     """One iteration; Unknown names a figure that it needs and no source states."""
-    priced = [Priced(o, _time(engine, o).times(o.times)) for o in operators(engine.context(batch))]
+    priced = [
+        Priced(o, _time(engine, o).times(o.times), _measured(engine, o)) for o in operators(engine.context(batch))
+    ]
     computing = together(p.time for p in priced if isinstance(p.operator.what, Kernel))
     hidden = together(p.time for p in priced if _hides(p.operator))
     open_ = together(p.time for p in priced if isinstance(p.operator.what, Message) and not _hides(p.operator))
@@ -77,6 +80,10 @@ def _host(engine: Engine, batch: Batch, priced: list[Priced], device: float) -> 
         return constants.step.value
     launched = sum(p.operator.times for p in priced) * software.kernels * constants.host.value
     return constants.step.value + max(launched - device, 0.0)
+
+
+def _measured(engine: Engine, operator: Operator) -> bool:
+    return isinstance(operator.what, Kernel) and engine.price.correction(operator.what) is not None
 
 
 def _time(engine: Engine, operator: Operator) -> Time:
