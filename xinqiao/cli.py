@@ -334,15 +334,17 @@ _SIZE_NUMBERS = (
 @click.option("--mtp", default="", metavar="N:KEPT", help="Multi-token prediction: tokens drafted, and kept of them.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="PAGE.html", help="Also write a page with pictures.")
 @_format
-def size(model: str, chips_named: tuple[str, ...], form: str, out: Path | None, **asked: Any) -> None:
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def size(model: str, arguments: tuple[str, ...], form: str, out: Path | None, **asked: Any) -> None:
     """How fast MODEL runs on a chip, how many chips it needs, and how sure that is.
 
-    MODEL is a public model's name ('deepseek-v3'), a folder with config.json, or such a file. Each figure comes with
-    the interval that holds the truth in four of five cases. Exit code 1 where it does not fit.
+    MODEL is a public model's name ('deepseek-v3'), a folder with config.json, or such a file; or any PyTorch program,
+    train.py, and its arguments after --. Each figure comes with the interval that holds the truth in four of five
+    cases. Exit code 1 where it does not fit.
     """
     from xinqiao.size import show, sizes
 
-    answers = sizes(model, chips_named, asked)
+    answers = sizes(model, asked.pop("chips_named"), asked, arguments)
     if out:
         import xinqiao.report as reports
         from xinqiao.record.sizes import sized
@@ -374,8 +376,7 @@ def calibrate(device: str, out: Path, minutes: float) -> None:
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="PAGE.html")
 @click.option("--lang", type=click.Choice(["en", "zh"]), help="Default: from the locale.")
 def report(records: tuple[Path, ...], out: Path, lang: Literal["en", "zh"] | None) -> None:
-    """One self-contained HTML page from the records of runs, ports and proofs, from a folder of `prove --out`, or from
-    what `size --format json` printed."""
+    """One self-contained HTML page from records, a folder of `prove --out`, or what `size --format json` printed."""
     _write_page(records, out, lang)
     click.echo(out)
 

@@ -1,6 +1,7 @@
 """A model on a chip: does it fit, on how many, how fast, and how sure is that."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xinqiao.errors import InputError
@@ -10,11 +11,16 @@ if TYPE_CHECKING:
     from xinqiao.size.request import Workload
 
 
-def sizes(model: str, chips: Sequence[str], asked: Mapping[str, Any]) -> list[Answer]:
+def sizes(model: str, chips: Sequence[str], asked: Mapping[str, Any], arguments: Sequence[str] = ()) -> list[Answer]:
     """One answer a chip. `asked`: options of `xinqiao size` by name, with _ for -; None or '' where not given.
 
+    model: a public model's name, a folder with config.json or such a file; or a program, 'train.py', with `arguments`.
     InputError names the option that cannot be.
     """
+    if model.endswith(".py"):
+        return _programs(Path(model), list(arguments), chips, asked)
+    if arguments:
+        raise InputError(f"{' '.join(arguments)}: only a program (.py) has arguments")
     from xinqiao.chips import catalog
     from xinqiao.cost import software
     from xinqiao.size.build import answer
@@ -41,6 +47,15 @@ def sizes(model: str, chips: Sequence[str], asked: Mapping[str, Any]) -> list[An
         )
         for chip in chips
     ]
+
+
+def _programs(script: Path, arguments: list[str], chips: Sequence[str], asked: Mapping[str, Any]) -> list[Answer]:
+    from xinqiao.size.program import program
+
+    given = [name for name, value in asked.items() if value not in (None, "", "serve", "generic")]
+    if given:
+        raise InputError(f"--{given[0].replace('_', '-')} means nothing for a program: it runs as it is written")
+    return [program(script, arguments, chip) for chip in chips]
 
 
 def _workload(asked: Mapping[str, Any]) -> "Workload":

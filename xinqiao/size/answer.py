@@ -75,6 +75,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     training_tokens_per_second_per_chip: Interval | None = None
     mfu: Interval | None = None
     days: Interval | None = None
+    program_seconds: Interval | None = None
     cost_per_million_tokens: Interval | None = None
     prefill_chips_per_decode_chip: float | None = None
     limits: tuple[Gain, ...] = ()

@@ -95,7 +95,7 @@ class Builder(Known):
             software=request.software.title,
             memory=fits,
             batch_per_chip=sequences / setting.chips,
-            roofs=_roofs(request.chip),
+            roofs=roofs(request.chip),
             bandwidth=request.chip.per_device().bandwidth,
             prefill_tokens_per_second_per_chip=self._rate(prefill),
             decode_tokens_per_second_per_chip=self._rate(decode),
@@ -104,7 +104,7 @@ class Builder(Known):
             ttft_ms=self._milliseconds(first),
             cost_per_million_tokens=self._cost(shown),
             prefill_chips_per_decode_chip=self._ratio(prefill, decode),
-            limits=_limits(shown.time) if shown else (),
+            limits=limits(shown.time) if shown else (),
             trade=self.known(lambda: self._trade(sequences)) or (),
             by_operator=_rows(self.known(lambda: setting.operators(sequences)) or []),
             assumptions=tuple(self.assumptions),
@@ -210,13 +210,13 @@ class Lesson(Known):
             software=request.software.title,
             memory=fits,
             batch_per_chip=course.sequences / course.chips,
-            roofs=_roofs(request.chip),
+            roofs=roofs(request.chip),
             bandwidth=request.chip.per_device().bandwidth,
             training_tokens_per_second_per_chip=rate,
             mfu=self.known(lambda: rate and self._utilisation(rate)),
             days=rate and self._days(rate),
             cost_per_million_tokens=rate and self._cost(rate),
-            limits=_limits(step) if step else (),
+            limits=limits(step) if step else (),
             by_operator=_rows(self.known(course.operators) or []),
             assumptions=tuple(self.assumptions),
             unknown=tuple(dict.fromkeys(self.unknown)),
@@ -253,7 +253,7 @@ class Lesson(Known):
             self.assumptions.append(NO_SPEED)
 
 
-def _roofs(chip: Chip) -> dict[str, float]:
+def roofs(chip: Chip) -> dict[str, float]:
     """Peaks that sources state, of one device."""
     device = chip.per_device()
     return {form: peak for form, dtype in TORCH.items() if (peak := device.peak(dtype))}
@@ -297,7 +297,8 @@ def _row(name: str, priced: list[Priced]) -> Row:
     )
 
 
-def _limits(time: Time) -> tuple[Gain, ...]:
+def limits(time: Time) -> tuple[Gain, ...]:
+    """The largest first."""
     total = time.seconds
     gains = []
     for resource, parts in RESOURCES.items():

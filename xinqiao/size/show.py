@@ -53,6 +53,7 @@ def _lines(answer: Answer) -> Iterator[str]:
         ("training", answer.training_tokens_per_second_per_chip, "tokens/s a chip"),
         ("MFU", answer.mfu, "of the 16-bit peak"),
         ("run", answer.days, "days"),
+        ("program", answer.program_seconds, "seconds from its first kernel to its last"),
         ("cost", answer.cost_per_million_tokens, "a million tokens"),
     )
     for name, found, unit in figures:
