@@ -165,6 +165,7 @@ class Price:
     def _peak_spread(self) -> float:
         return max((_range(self.device.peak_interval(TORCH.get(form, form))) for form in self._rates), default=0.0)
 
+
 def interval(value: float, spread: float) -> Interval:
     """The 80 % interval of a lognormal answer."""
     return Interval(value, value * exp(-Z80 * spread), value * exp(Z80 * spread))
