@@ -2,9 +2,9 @@
 
     python benchmarks/npu_kernels.py FOLDER
 
-FOLDER has the .csv files of https://github.com/hudingyi688/aiconfigurator-npu under systems/data/ascend_910b/. They have no
-licence, so that they are not here. The first table is the error of each kind of kernel; the second one what the kernels
-reach, from which `fit_cost.py` has its constants of that vendor.
+FOLDER has the .csv files of https://github.com/hudingyi688/aiconfigurator-npu, systems/data/ascend_910b/. They have
+no licence, so that they are not here. The first table is the error of each kind of kernel; the second one what the
+kernels reach, from which `fit_cost.py` has its constants of that vendor.
 """
 
 import csv

@@ -37,7 +37,7 @@ TOOLS = ("held-out", "frozen", "roofline", "aiconfig")
 
 
 class Answer(NamedTuple):
-    """value: in the point's unit, NaN where refused; said: why, or what was changed before it answered."""
+    """value: in the point's unit, NaN where refused; seconds: of the processor; said: why, or what was changed."""
 
     value: float
     seconds: float
@@ -53,9 +53,9 @@ def ours(chosen: list[Point], found: Constants | None = None) -> list[Answer]:
 
 def _timed(point: Point, found: Constants | None) -> Answer:
     predict(point, found)  # files are read once
-    start = time.perf_counter()
+    start = time.process_time()
     value = predict(point, found).value
-    return Answer(value, time.perf_counter() - start)
+    return Answer(value, time.process_time() - start)
 
 
 def held_out(chosen: list[Point]) -> list[Answer]:
@@ -158,7 +158,7 @@ def _medians(name: str, rows: list[int], chosen: list[Point], answers: dict[str,
 def _seconds(answers: dict[str, list[Answer]]) -> None:
     for tool, found in answers.items():
         times = [a.seconds for a in found if not isnan(a.value)]
-        print(f"seconds per answer, {tool:9s}  median {statistics.median(times):.4f}")
+        print(f"processor seconds per answer, {tool:9s} median {statistics.median(times):.4f}")
 
 
 def _said(chosen: list[Point], found: list[Answer]) -> None:

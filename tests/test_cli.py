@@ -110,7 +110,8 @@ def refused(*words):
 
 @pytest.mark.parametrize(("option", "number"), [(option, n) for option, ns in SIZE_NUMBERS.items() for n in ns])
 def test_size_refuses_numbers_that_cannot_be_and_names_the_option(option, number):
-    assert f"--{option}" in refused("llama-3-8b", "--chip", "h100", f"--{option}", number)
+    phase = "finetune" if option in ("tokens", "lora-rank") else "serve"
+    assert f"--{option}" in refused("llama-3-8b", "--chip", "h100", "--phase", phase, f"--{option}", number)
 
 
 def test_every_number_of_size_has_a_row_above():
@@ -128,6 +129,12 @@ def test_every_number_of_size_has_a_row_above():
         (["llama-3-9b", "--chip", "h100"], "no model 'llama-3-9b'; did you mean llama-3-8b"),
         (["./nowhere", "--chip", "h100"], "./nowhere: no such file or folder"),
         (["llama-3-8b", "--chip", "h100", "--phase", "sleep"], "Invalid value for '--phase'"),
+        (["llama-3-8b", "--chip", "h100", "--tokens", "1e12"], "--tokens means nothing in --phase serve"),
+        (
+            ["llama-3-8b", "--chip", "h100", "--lora-rank", "8", "--phase", "train"],
+            "--lora-rank means nothing in --phase",
+        ),
+        (["llama-3-8b", "--chip", "h100", "--phase", "train", "--tpot-ms", "9"], "only in prefill, decode, serve"),
         (["llama-3-8b", "--chip", "h100", "--tp", "7"], "--tp 7: llama-3-8b has 32 heads; tp must divide them"),
         (["llama-3-8b", "--chip", "h100", "--chips", "8", "--dp", "3"], "= 3 does not divide the 8 devices of 8 chips"),
         (

@@ -345,8 +345,9 @@ def size(model: str, chips_named: tuple[str, ...], form: str, out: Path | None, 
     answers = sizes(model, chips_named, asked)
     if out:
         import xinqiao.report as reports
+        from xinqiao.record.sizes import sized
 
-        reports.write([show.document(answers)], out, reports.default_language())
+        reports.write([sized(show.document(answers))], out, reports.default_language())
     if form == "json":
         _print_json(show.rows(answers))
     else:
@@ -355,11 +356,26 @@ def size(model: str, chips_named: tuple[str, ...], form: str, out: Path | None, 
 
 
 @main.command()
+@click.option("--device", required=True, metavar="NAME", help="As PyTorch calls it: cuda, npu, mlu, musa, cpu, …")
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE.toml", help="The table.")
+@click.option("--minutes", type=click.FloatRange(0.1, 60), default=3.0, help="How long to measure.")
+def calibrate(device: str, out: Path, minutes: float) -> None:
+    """Measure about 100 kernels on a real device, so that predictions of its chip are good.
+
+    The table is a chip by itself (--chip FILE.toml), or improves a chip whose file says calibration = "FILE.toml".
+    """
+    from xinqiao.device.calibration.calibrate import calibrate, summary
+
+    click.echo(summary(calibrate(device, out, minutes), out))
+
+
+@main.command()
 @click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="PAGE.html")
 @click.option("--lang", type=click.Choice(["en", "zh"]), help="Default: from the locale.")
 def report(records: tuple[Path, ...], out: Path, lang: Literal["en", "zh"] | None) -> None:
-    """One self-contained HTML page from the records of runs, ports and proofs, or from a folder of `prove --out`."""
+    """One self-contained HTML page from the records of runs, ports and proofs, from a folder of `prove --out`, or from
+    what `size --format json` printed."""
     _write_page(records, out, lang)
     click.echo(out)
 

@@ -15,11 +15,8 @@ from xinqiao.cost.time import Time, overlapped, together
 from xinqiao.cost.unknown import Unknown
 
 STACK = software.load("generic")
-IDEAL = Constants(
-    **{name: Constant(1.0, 0.0) for name in Constants.__struct_fields__ if name not in ("half_rows", "launch")},
-    half_rows=Constant(0.0, 0.0),
-    launch=Constant(0.0, 0.0),
-)
+NOTHING = ("half_rows", "launch", "core")  # constants that add something
+IDEAL = Constants(**{name: Constant(0.0 if name in NOTHING else 1.0, 0.0) for name in Constants.__struct_fields__})
 CHIP = msgspec.structs.replace(catalog.load("ascend-910b2"), launch=Duration())  # 376 TFLOPS fp16, 1.6 TB/s
 
 
@@ -37,7 +34,9 @@ def priced(kernel, chip=CHIP, **changed):
         (Kernel("gemm", "int8", flops=7.52e11), {"compute8": 0.5}, 2e-3),
         (Kernel("gemm", "fp16", flops=3.76e11, rows=16), {"half_rows": 16}, 2e-3),
         (Kernel("gemm", "fp16", flops=3.76e11, rows=48), {"half_rows": 16}, 4e-3 / 3),
-        (Kernel("decode_attention", "fp16", flops=3.76e11), {"attention": 0.5}, 2e-3),
+        (Kernel("prefill_attention", "fp16", flops=3.76e11), {"attention": 0.5}, 2e-3),
+        (Kernel("decode_attention", "fp16", flops=3.76e11), {"decoding": 0.5}, 2e-3),
+        (Kernel("prefill_attention", "fp16", flops=3.76e11), {"core": 2e-3}, 3e-3),
         (Kernel("decode_attention", "fp16", flops=3.76e11), {"half_rows": 16}, 1e-3),
         (Kernel("elementwise", "fp32", bytes=1.6e9), {}, 1e-3),
         (Kernel("elementwise", "fp32", bytes=1.6e9), {"memory": 0.5}, 2e-3),

@@ -67,9 +67,13 @@ def test_what_is_not_known_is_left_out_and_named():
 
 @pytest.mark.parametrize(
     ("directions", "rate"),
-    [((False, False, False), 1.6e12 * REACHED.memory.value / 2), ((True, False, False), 24e9), ((False, True, False), 24e9),
-     ((False, False, True), 196e9 * REACHED.link.value / 2)],
-)  # fmt: skip
+    [
+        ((False, False, False), 1.6e12 * REACHED.memory.value / 2),
+        ((True, False, False), 24e9),
+        ((False, True, False), 24e9),
+        ((False, False, True), 196e9 * REACHED.link.value / 2),
+    ],
+)
 def test_copies(directions, rate):
     from_host, to_host, to_peer = directions
     one = Tensor((10**9,), 1)

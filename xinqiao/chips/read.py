@@ -8,6 +8,8 @@ from typing import Any, Literal, get_args, get_origin
 import msgspec
 
 from xinqiao.chips.spec import Chip
+from xinqiao.chips.table import chip_of, completed, is_table
+from xinqiao.chips.table import read as read_table
 from xinqiao.errors import InputError, nearest
 
 FOLDER = Path(__file__).parent
@@ -23,11 +25,16 @@ def read(path: Path) -> Chip:
     """The chip in `path`; InputError '<file>: <key>: <what is wrong>'.
 
     A file with `base = "NAME"` states what differs from that chip, which lies beside it or in this package. One with
-    `platform = "NAME"` has what `platforms/NAME.toml` says of its vendor's software.
+    `platform = "NAME"` has what `platforms/NAME.toml` says of its vendor's software. One with `calibration = "FILE"`,
+    relative to the chip's file, has that table's figures where it states none. A table is a chip by itself.
     """
     data = parse(path)
+    if is_table(data):
+        return chip_of(read_table(path), path)
     if "base" in data:
-        data = _merge(parse(_base_path(path, data["base"])), data)
+        under = parse(_base_path(path, data["base"]))
+        under.pop("calibration", None)  # of another chip
+        data = _merge(under, data)
     if data.setdefault("name", path.stem) != path.stem:
         raise InputError(f"{path}: name: '{data['name']}' is not the file's name; remove the key or rename the file")
     if isinstance(data.get("platform"), str):
@@ -40,7 +47,21 @@ def read(path: Path) -> Chip:
     if table and not (TABLES / f"{table}.json").exists():
         known = sorted({file.stem for file in TABLES.glob("*.json")} - {"common", "torch"})
         raise InputError(f"{path}: software.operators: '{table}' is not one of {', '.join(known)}")
-    return chip
+    return _calibrated(chip, path) if chip.calibration else chip
+
+
+def _calibrated(chip: Chip, path: Path) -> Chip:
+    file = (path.parent / chip.calibration).resolve()
+    try:
+        measured = read_table(file)
+    except InputError as error:
+        raise InputError(f"{path}: calibration: {error}") from error
+    if measured.device != chip.torch.device:
+        raise InputError(
+            f"{path}: calibration: {file} was measured on a '{measured.device}' device, this chip is "
+            f"'{chip.torch.device}'; name a table of this chip"
+        )
+    return completed(msgspec.structs.replace(chip, calibration=str(file)), measured, file)
 
 
 def parse(path: Path) -> Table:

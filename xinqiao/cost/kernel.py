@@ -24,6 +24,9 @@ class Kernel(NamedTuple):
     cache    bytes of the KV cache read
     rows     tokens that meet one weight, which decides how full the matrix units are; 0: it does not matter
     count    kernels that are alike
+    shape    where it lies among measured kernels of its kind and format, all above 0; (): nowhere
+             gemm (m, n, k), grouped_gemm (m, n, k, groups), prefill_attention (tokens × heads, keys, head dim),
+             decode_attention (queries × heads, keys, bytes of cache a key), elementwise (bytes,)
     """
 
     kind: str
@@ -33,6 +36,7 @@ class Kernel(NamedTuple):
     cache: float = 0.0
     rows: float = 0.0
     count: float = 1.0  # type: ignore[assignment]  # hides the tuple's method of that name
+    shape: tuple[float, ...] = ()
 
 
 def gemm(m: float, n: float, k: float, form: str = "bf16", *, inputs: str = "", groups: float = 1.0) -> Kernel:
@@ -42,9 +46,10 @@ def gemm(m: float, n: float, k: float, form: str = "bf16", *, inputs: str = "", 
     groups: weights of that shape, each with its own m rows, in one kernel (grouped GEMM of experts).
     """
     read = m * k * stored(inputs or form) + n * k * stored(form)
-    kind = "gemm" if groups == 1 else "grouped_gemm"
     product = inputs or form
-    return Kernel(kind, PRODUCT.get(product, product), 2 * m * n * k * groups, (read + 2 * m * n) * groups, 0.0, m)
+    kind, shape = ("gemm", (m, n, k)) if groups == 1 else ("grouped_gemm", (m, n, k, groups))
+    moved = (read + 2 * m * n) * groups
+    return Kernel(kind, PRODUCT.get(product, product), 2 * m * n * k * groups, moved, rows=m, shape=shape)
 
 
 def prefill_attention(
@@ -56,7 +61,8 @@ def prefill_attention(
     """
     both = sum(dims)
     moved = tokens * (heads + (kv_heads or heads)) * both * 2
-    return Kernel("prefill_attention", form, 2 * tokens * keys * heads * both, moved)
+    shape = (tokens * heads, keys, float(dims[0]))
+    return Kernel("prefill_attention", form, 2 * tokens * keys * heads * both, moved, shape=shape)
 
 
 def decode_attention(
@@ -67,9 +73,11 @@ def decode_attention(
     dims: of a query or key, and of a value.
     """
     both = sum(dims)
-    return Kernel("decode_attention", form, 2 * queries * keys * heads * both, queries * heads * both * 2, cache)
+    flops, moved = 2 * queries * keys * heads * both, queries * heads * both * 2
+    return Kernel("decode_attention", form, flops, moved, cache, shape=(queries * heads, keys, cache / (keys or 1)))
 
 
-def elementwise(numbers: float, *, passes: float = 2.0, count: float = 1.0) -> Kernel:
-    """A kernel that reads and writes `numbers` 16-bit numbers, `passes` times in all."""
-    return Kernel("elementwise", "fp32", 0.0, numbers * 2 * passes, count=count)
+def elementwise(numbers: float, *, passes: float = 2.0, count: float = 1.0, form: str = "bf16") -> Kernel:
+    """A kernel that reads and writes `numbers` numbers stored in `form`, `passes` times in all."""
+    moved = numbers * stored(form) * passes
+    return Kernel("elementwise", "fp32", 0.0, moved, count=count, shape=(moved,))

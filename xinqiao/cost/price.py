@@ -10,20 +10,26 @@ moves the total by its share of that factor, which is how intervals are computed
 """
 
 from math import exp, hypot, inf, log, sqrt
+from pathlib import Path
 
 from msgspec import Struct
 
 from xinqiao.chips.performance import FORMATS
 from xinqiao.chips.spec import Chip
+from xinqiao.chips.table import read
 from xinqiao.cost.constants import Constants, constants
 from xinqiao.cost.kernel import Kernel
 from xinqiao.cost.software import Software
+from xinqiao.cost.table import Correction, Measured
 from xinqiao.cost.time import Time
 from xinqiao.cost.unknown import Unknown
 
 TORCH = {form: dtype for dtype, form in reversed(FORMATS.items())}  # 'bf16' → 'bfloat16'
 Z80 = 1.2816  # standard deviations on either side that hold 80 % of a normal distribution
 EIGHT_BITS = ("fp8", "int8", "fp4", "int4")
+
+
+Parts = tuple[tuple[float, float], ...]  # seconds, and the standard deviation of their logarithm
 
 
 class Interval(Struct, frozen=True):
@@ -53,6 +59,10 @@ class Price:
         self._sharp, self._half = c.sharpness.value, c.half_rows.value
         self._memory = (self.device.bandwidth or 0.0) * c.memory.value
         self._rates: dict[str, float] = {}
+        self._table: Measured | None = None
+        if chip.calibration:
+            self.level = "measured"
+            self._table = Measured(read(Path(chip.calibration)).row, lambda kernel: self._modelled(kernel).seconds)
 
     def peak(self, form: str) -> float:
         """FLOP/s of the data sheet; Unknown where no source states it."""
@@ -83,6 +93,14 @@ class Price:
 
     def kernel(self, kernel: Kernel) -> Time:
         """Seconds of all `count` kernels; Unknown names a figure that it needs and no source states."""
+        time, found = self._modelled(kernel), self.correction(kernel)
+        return time.times(found.factor) if found else time
+
+    def correction(self, kernel: Kernel) -> Correction | None:
+        """What the chip's measured kernels say of this one; None: there are none of its kind, constants price it."""
+        return self._table.correction(kernel) if self._table else None
+
+    def _modelled(self, kernel: Kernel) -> Time:
         c, p = self.constants, self._sharp
         core = kernel.kind.endswith("attention")
         arithmetic = 0.0
@@ -114,19 +132,35 @@ class Price:
         """
         total = time.seconds or 1.0
         c = self.constants
-        figures = self.device.interval
         parts = (
+            *(self._measured_parts(time) or self._modelled_parts(time)),
+            (time.host, hypot(c.host.spread, c.step.spread)),
+            (time.link, hypot(c.link.spread, _range(link))),
+            (time.latency, c.latency.spread),
+        )
+        return sqrt(sum((part / total * spread) ** 2 for part, spread in parts) + c.residual.spread**2)
+
+    def _measured_parts(self, time: Time) -> Parts:
+        """() where there is no table, or where it lacks a format that was priced."""
+        if not self._table or not self._rates.keys() <= self._table.formats:
+            return ()
+        products, cores, others = map(self._table.spread, ("gemm", "attention", "elementwise"))
+        return (
+            (time.compute + time.memory, products),
+            (time.attention + time.cache + time.core, cores),
+            (time.launch, others),
+        )
+
+    def _modelled_parts(self, time: Time) -> Parts:
+        c, figures = self.constants, self.device.interval
+        return (
             (time.compute + time.attention, hypot(c.compute.spread, self._peak_spread())),
             (time.attention, c.attention.spread),
             (time.memory + time.cache, hypot(c.memory.spread, _range(figures("bandwidth")))),
             (time.cache, c.cache.spread),
             (time.launch, c.launch.spread if self.device.launch is None else _range(figures("launch"))),
             (time.core, c.core.spread),
-            (time.host, hypot(c.host.spread, c.step.spread)),
-            (time.link, hypot(c.link.spread, _range(link))),
-            (time.latency, c.latency.spread),
         )
-        return sqrt(sum((part / total * spread) ** 2 for part, spread in parts) + c.residual.spread**2)
 
     def _peak_spread(self) -> float:
         return max((_range(self.device.peak_interval(TORCH.get(form, form))) for form in self._rates), default=0.0)

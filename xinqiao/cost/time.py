@@ -40,8 +40,7 @@ class Time(NamedTuple):
     def times(self, factor: float) -> "Time":
         if factor == 1:
             return self
-        a, b, c, d, e, f, g, h = self  # several times as fast as a loop, in the innermost call of a search
-        return Time(a * factor, b * factor, c * factor, d * factor, e * factor, f * factor, g * factor, h * factor)
+        return Time(*[part * factor for part in self])
 
 
 def together(times: Iterable[Time]) -> Time:

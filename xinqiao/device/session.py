@@ -94,6 +94,8 @@ def vendor_package(chip: Chip) -> str | None:
 
 
 def _refuse_conflicts(chip: Chip) -> None:
+    if chip.torch.device == "cpu":
+        raise InputError(f"{chip.name} is this or another processor, not a chip to run on; `xinqiao size` can price it")
     if chip.torch.device != "cuda":
         owner = torch._C._get_privateuse1_backend_name()
         if owner != "privateuseone":

@@ -1,7 +1,7 @@
 """What a run and a port leave behind: the JSON files that every other part reads. SI units throughout.
 
-A file is `{"schema": 1, "kind": "run" | "port", ...}`; unknown keys are refused on reading, so that a file from a
-newer version is never half understood.
+A file is `{"schema": 1, "kind": "run" | "port" | "proof", ...}` (what `size` answers: sizes.py); unknown keys are
+refused on reading, so that a file from a newer version is never half understood.
 """
 
 from typing import Literal

@@ -19,9 +19,9 @@ def sizes(model: str, chips: Sequence[str], asked: Mapping[str, Any]) -> list[An
     from xinqiao.cost import software
     from xinqiao.size.build import answer
     from xinqiao.size.catalogue import find
-    from xinqiao.size.request import Request, Wanted, check_numbers
+    from xinqiao.size.request import Request, Wanted, check_options
 
-    check_numbers(asked)
+    check_options(asked)
     found, stack, work = find(model), software.load(asked.get("software") or "generic"), _workload(asked)
     return [
         answer(

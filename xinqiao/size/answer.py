@@ -56,6 +56,7 @@ class Answer(Struct, frozen=True, kw_only=True):
 
     model: str
     chip: str
+    title: str  # of the chip
     phase: str
     chips: int
     devices: int
@@ -64,6 +65,8 @@ class Answer(Struct, frozen=True, kw_only=True):
     software: str
     memory: Fits
     batch_per_chip: float
+    roofs: dict[str, float]  # FLOP/s of one device by number format, as its sources state it
+    bandwidth: float | None  # bytes/s of one device
     prefill_tokens_per_second_per_chip: Interval | None = None
     decode_tokens_per_second_per_chip: Interval | None = None
     serving_tokens_per_second_per_chip: Interval | None = None

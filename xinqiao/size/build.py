@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from xinqiao.chips.spec import Chip
 from xinqiao.cost.kernel import Kernel
-from xinqiao.cost.price import Interval
+from xinqiao.cost.price import TORCH, Interval
 from xinqiao.cost.time import Time, together
 from xinqiao.cost.unknown import Unknown
 from xinqiao.size.answer import Answer, Fits, Gain, Row, Trade
@@ -20,7 +20,7 @@ from xinqiao.size.search import best, best_course
 from xinqiao.size.speed import Speed
 
 T = TypeVar("T")
-SILENT = "it does not fit, so no speed is told"
+NO_SPEED = "it does not fit, so no speed is told"
 RESOURCES = {
     "arithmetic": ("compute", "attention"),
     "bandwidth": ("memory", "cache"),
@@ -44,10 +44,10 @@ class Known:
     def __init__(self, assumptions: list[str]) -> None:
         self.assumptions = assumptions
         self.unknown: list[str] = []
-        self.speechless = False  # no speed is told of what does not fit
+        self.too_large = False  # no speed is told of what does not fit
 
     def known(self, compute: Callable[[], T]) -> T | None:
-        if self.speechless:
+        if self.too_large:
             return None
         try:
             return compute()
@@ -75,7 +75,7 @@ class Builder(Known):
         work = request.workload
         sequences = self.known(lambda: setting.sequences) or setting.most
         fits = self.fits(setting.memory(max(sequences, 1.0)), setting.usable, request.chip)
-        self.speechless = fits.fits is False
+        self.too_large = fits.fits is False
         decode = self.known(lambda: setting.decode(sequences))
         prefill = self.known(setting.prefill)
         first = self.known(setting.first_token)
@@ -86,6 +86,7 @@ class Builder(Known):
         return Answer(
             model=request.model.name,
             chip=request.chip.name,
+            title=request.chip.title,
             phase=request.phase,
             chips=_chips(setting.plan, request),
             devices=setting.plan.devices,
@@ -94,6 +95,8 @@ class Builder(Known):
             software=request.software.title,
             memory=fits,
             batch_per_chip=sequences / setting.chips,
+            roofs=_roofs(request.chip),
+            bandwidth=request.chip.per_device().bandwidth,
             prefill_tokens_per_second_per_chip=self._rate(prefill),
             decode_tokens_per_second_per_chip=self._rate(decode),
             serving_tokens_per_second_per_chip=self._rate(serve),
@@ -148,15 +151,13 @@ class Builder(Known):
             f"prompts of {work.input:,} tokens, answers of {work.output:,}, decoding after {work.depth:,.0f}",
         ]
         if work.drafted:
-            told.append(
-                f"{work.drafted} tokens drafted a step, {work.accepted:g} kept in the mean; drafting itself costs nothing"
-            )
-        if self.speechless:
-            told.append(SILENT)
+            told.append(f"{work.drafted} tokens drafted a step, {work.accepted:g} of them kept; drafting costs nothing")
+        if self.too_large:
+            told.append(NO_SPEED)
         elif not work.batch:
             where = f"{self.setting.chips:g} chips"
             told.append(f"{sequences:,.0f} sequences in flight on {where}: as many as fit and keep the limits")
-        if not self.speechless and not self.setting.keeps:
+        if not self.too_large and not self.setting.keeps:
             told.append("the limits on time are NOT kept: no plan on these chips keeps them, this one is the nearest")
         self.assumptions += told
 
@@ -176,6 +177,7 @@ def _background(request: Request, engine: Engine) -> list[str]:
 
 
 _NEAR = {
+    "measured": "to kernels measured on this device",
     "chip": "to published measurements of this chip",
     "vendor": "to published measurements of this vendor's chips",
     "shared": "to other vendors' chips only: the interval is wide",
@@ -192,13 +194,14 @@ class Lesson(Known):
     def answer(self) -> Answer:
         course, request = self.course, self.course.request
         fits = self.fits(course.needs(course.way), course.usable, request.chip)
-        self.speechless = fits.fits is False
+        self.too_large = fits.fits is False
         step = self.known(lambda: course.step)
         rate = course.interval(course.per_second) if step else None
         self._assume()
         return Answer(
             model=request.model.name,
             chip=request.chip.name,
+            title=request.chip.title,
             phase=request.phase,
             chips=_chips(course.plan, request),
             devices=course.plan.devices,
@@ -207,6 +210,8 @@ class Lesson(Known):
             software=request.software.title,
             memory=fits,
             batch_per_chip=course.sequences / course.chips,
+            roofs=_roofs(request.chip),
+            bandwidth=request.chip.per_device().bandwidth,
             training_tokens_per_second_per_chip=rate,
             mfu=self.known(lambda: rate and self._utilisation(rate)),
             days=rate and self._days(rate),
@@ -244,8 +249,14 @@ class Lesson(Known):
             f"sequences of {request.workload.input:,} tokens, {course.sequences * course.plan.dp:,.0f} a step, "
             "in micro-batches of one",
         ]
-        if self.speechless:
-            self.assumptions.append(SILENT)
+        if self.too_large:
+            self.assumptions.append(NO_SPEED)
+
+
+def _roofs(chip: Chip) -> dict[str, float]:
+    """Peaks that sources state, of one device."""
+    device = chip.per_device()
+    return {form: peak for form, dtype in TORCH.items() if (peak := device.peak(dtype))}
 
 
 def _chips(plan: Plan, request: Request) -> int:
@@ -279,7 +290,7 @@ def _row(name: str, priced: list[Priced]) -> Row:
         priced[0].operator.part,
         time.seconds,
         time.bound,
-        "curve" if what.kind in ("gemm", "grouped_gemm") else "roofline",
+        "measured" if priced[0].measured else "curve" if what.kind in ("gemm", "grouped_gemm") else "roofline",
         sum(count * kernel.flops for count, kernel in kernels),
         sum(count * (kernel.bytes + kernel.cache) for count, kernel in kernels),
         what.format if isinstance(what, Kernel) else "",

@@ -37,10 +37,11 @@ class Engine(NamedTuple):
 
 
 class Priced(NamedTuple):
-    """An operator and its seconds in one iteration, before anything is hidden."""
+    """An operator and its seconds in one iteration, before anything is hidden; measured: from a table of its chip."""
 
     operator: Operator
     time: Time
+    measured: bool = False
 
 
 class Iteration(NamedTuple):
@@ -57,7 +58,9 @@ def engine(model: Model, chip: Chip, plan: Plan, formats: Formats, software: Sof
 
 def iteration(engine: Engine, batch: Batch) -> Iteration:
     """One iteration; Unknown names a figure that it needs and no source states."""
-    priced = [Priced(o, _time(engine, o).times(o.times)) for o in operators(engine.context(batch))]
+    priced = [
+        Priced(o, _time(engine, o).times(o.times), _measured(engine, o)) for o in operators(engine.context(batch))
+    ]
     computing = together(p.time for p in priced if isinstance(p.operator.what, Kernel))
     hidden = together(p.time for p in priced if _hides(p.operator))
     open_ = together(p.time for p in priced if isinstance(p.operator.what, Message) and not _hides(p.operator))
@@ -71,12 +74,24 @@ def _hides(operator: Operator) -> bool:
 
 
 def _host(engine: Engine, batch: Batch, priced: list[Priced], device: float) -> float:
-    """The engine's own work between iterations, and waiting for kernels that are not launched fast enough."""
+    """The engine's own work between iterations, and waiting for kernels that are not launched fast enough.
+
+    A processor launches its own kernels: nothing of that work hides behind computing.
+    """
     software, constants = engine.software, engine.price.constants
     if software.prefill_graphs if batch.prefill else software.graphs:
         return constants.step.value
-    launched = sum(p.operator.times for p in priced) * software.kernels * constants.host.value
-    return constants.step.value + max(launched - device, 0.0)
+    launched = sum(_launches(p.operator) for p in priced) * software.kernels * constants.host.value
+    hidden = 0.0 if engine.price.chip.torch.device == "cpu" else device
+    return constants.step.value + max(launched - hidden, 0.0)
+
+
+def _launches(operator: Operator) -> float:
+    return operator.times * (operator.what.count if isinstance(operator.what, Kernel) else 1.0)
+
+
+def _measured(engine: Engine, operator: Operator) -> bool:
+    return isinstance(operator.what, Kernel) and engine.price.correction(operator.what) is not None
 
 
 def _time(engine: Engine, operator: Operator) -> Time:

@@ -10,6 +10,7 @@ from xinqiao.errors import InputError
 from xinqiao.size.model import Model
 
 Phase = Literal["prefill", "decode", "serve", "train", "finetune"]
+SERVING, LEARNING = ("prefill", "decode", "serve"), ("train", "finetune")
 MOST_CHIPS = 1 << 20
 MOST_TOKENS = 1 << 24
 
@@ -75,7 +76,7 @@ class Request(NamedTuple):
 
     @property
     def learns(self) -> bool:
-        return self.phase in ("train", "finetune")
+        return self.phase in LEARNING
 
     @property
     def per_chip(self) -> int:
@@ -96,8 +97,21 @@ LIMITS: dict[str, tuple[float, float]] = {  # of the numbers that a user may giv
 }
 
 
-def check_numbers(asked: Mapping[str, Any]) -> None:
-    """InputError names the option whose number cannot be; None is not given."""
+PHASES = {  # of options that mean nothing in the others
+    **dict.fromkeys(("output", "context", "hit_rate", "tpot_ms", "ttft_ms", "mtp", "cache"), SERVING),
+    "tokens": LEARNING,
+    "lora_rank": ("finetune",),
+}
+
+
+def check_options(asked: Mapping[str, Any]) -> None:
+    """InputError names the option whose number cannot be, or that the phase has no use for; None is not given."""
+    phase = asked.get("phase") or "serve"
+    for name, phases in PHASES.items():
+        if asked.get(name) not in (None, "") and phase not in phases:
+            raise InputError(
+                f"--{name.replace('_', '-')} means nothing in --phase {phase}; only in {', '.join(phases)}"
+            )
     for name, (least, most) in LIMITS.items():
         value = asked.get(name)
         if value is not None and not least <= value <= most:  # not a number is not within either

@@ -76,6 +76,8 @@ def best(request: Request, formats: Formats) -> Setting:
             if fastest.keeps:
                 return fastest
             late.append(fastest)
+            if len(late) > 2 and fastest.lateness > 0.99 * late[-3].lateness:
+                break  # more chips no longer make it sooner
         misfit += found
     if late:
         return min(late, key=lambda setting: setting.lateness)
