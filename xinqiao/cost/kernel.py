@@ -1,4 +1,4 @@
-"""Kernels as a cost model sees them: arithmetic, traffic, shape, whatever the chip. A multiply and an add are two."""
+"""Kernels as a cost model sees them: arithmetic, traffic and shape, whatever the chip. A multiply-add counts two."""
 
 from typing import NamedTuple
 
