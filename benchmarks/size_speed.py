@@ -4,8 +4,8 @@
 
 One plan: time per token, tokens/s with and without prompts, and the first token; model, chip and plan are loaded.
 10,000: every plan of DeepSeek-V3 on 512 chips that fits, each at as many numbers of sequences in flight as make 10,000
-in all, on one core; then the command's own search, which halves its way to the limit instead. Wall seconds; other
-programs on the machine make them longer, so the smallest of the rounds is printed beside the median.
+in all; then the command's own search, which halves its way to the limit instead. These are seconds of one processor,
+which other programs do not lengthen much; the command's are of the clock. Medians, and the smallest of the rounds.
 """
 
 import argparse
@@ -75,13 +75,13 @@ def command(rounds: int) -> None:
         subprocess.run(words, check=True, capture_output=True)
 
     once()
-    show(" ".join(words[3:]), 1.5, [seconds(once) for _ in range(rounds)])
+    show(" ".join(words[3:]), 1.5, [seconds(once, time.perf_counter) for _ in range(rounds)])
 
 
-def seconds(do: Callable[[], None]) -> float:
-    start = time.perf_counter()
+def seconds(do: Callable[[], object], clock: Callable[[], float] = time.process_time) -> float:
+    start = clock()
     do()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def show(name: str, target: float, found: list[float]) -> None:

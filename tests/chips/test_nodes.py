@@ -45,11 +45,12 @@ def test_every_chip_has_a_machine(chip):
         ("ascend-910b4", "atlas-800-a2-pcie", [(8, "pcie", 64 * G, 0.2 * US), (None, "switch", None, None)]),
         (
             "ascend-910c",  # of a die: half of the package's 392 and 50
-            "atlas-800-a3",
+            "cloudmatrix-384",
             [
                 (2, "switch", 224 * G, 0.2 * US),
                 (16, "switch", 196 * G, 0.5 * US),
-                (None, "switch", 25 * G, 5.5 * US),
+                (768, "switch", 196 * G, 5.5 * US),
+                (None, "switch", 25 * G, None),
             ],
         ),
         (
@@ -85,7 +86,7 @@ def test_a_pod_by_name():
 def test_a_chip_based_on_another_has_its_machine(tmp_path):
     path = tmp_path / "acme.toml"
     path.write_text('base = "ascend-910c"\ntitle = "Acme"\n')
-    assert nodes.of(catalog.load(str(path))).name == "atlas-800-a3"
+    assert nodes.of(catalog.load(str(path))).name == "cloudmatrix-384"
 
 
 @pytest.mark.parametrize(

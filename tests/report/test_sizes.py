@@ -33,29 +33,30 @@ def other(rate, **changes):
     [
         pytest.param(
             [answer()],
-            "a-model fits on 8 × A, with 40 GiB on each device: 100 (80–125) tokens a second from each chip,"
+            "a-model in bf16 fits on 8 × A, with 40 GiB on each device: 100 (80–125) tokens a second from each chip,"
             " and a token every 40 (32–50) ms.",
             id="one chip",
         ),
         pytest.param(
             [answer(phase="prefill", prefill_tokens_per_second_per_chip=RATE)],
-            "a-model fits on 8 × A, with 40 GiB on each device: 100 (80–125) tokens a second from each chip.",
+            "a-model in bf16 fits on 8 × A, with 40 GiB on each device: 100 (80–125) tokens a second from each chip.",
             id="no time per token in prefill",
         ),
         pytest.param(
             [answer(memory=FULL)],
-            "a-model does not fit on 8 × A: it needs 90 GiB on each device, more than the software takes of 64 GiB.",
+            "a-model in bf16 does not fit on 8 × A: it needs 90 GiB on each device,"
+            " more than the software takes of 64 GiB.",
             id="does not fit",
         ),
         pytest.param(
             [silent()],
-            "a-model fits on 8 × S, with 40 GiB on each device."
+            "a-model in bf16 fits on 8 × S, with 40 GiB on each device."
             " Its speed is not predicted: memory bandwidth of S: not found.",
             id="unknown bandwidth",
         ),
         pytest.param(
             [silent(memory=NOT_TOLD)],
-            "a-model needs 30 GiB on each device of 8 × S; no source states how much they have."
+            "a-model in bf16 needs 30 GiB on each device of 8 × S; no source states how much they have."
             " Its speed is not predicted: memory bandwidth of S: not found.",
             id="unknown capacity",
         ),
@@ -89,7 +90,7 @@ def test_the_decision(answers, says):
 
 def test_the_decision_in_chinese():
     assert verdict(answer(), lang="zh") == (
-        "a-model 放得进 8 × A，每个设备占用 40 GiB：每个芯片每秒 100 (80–125) 个词元，每个词元 40 (32–50) 毫秒。"
+        "a-model（bf16）放得进 8 × A，每个设备占用 40 GiB：每个芯片每秒 100 (80–125) 个词元，每个词元 40 (32–50) 毫秒。"
     )
 
 

@@ -59,7 +59,7 @@ class Axis(NamedTuple):
     def _decades(self) -> list[float]:
         first, last = floor(log10(self.low)), ceil(log10(self.high))
         every = ceil((last - first) / 6)
-        leading = (1, 2, 5) if last - first <= 2 else (1,)
+        leading = (1, 2, 5) if self.high / self.low <= 150 else (1,)
         found = (m * 10.0**e for e in range(first, last + 1, every) for m in leading)
         return [v for v in found if self.low <= v <= self.high]
 

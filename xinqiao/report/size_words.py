@@ -8,14 +8,18 @@ SIZE_WORDS: dict[str, tuple[str, str]] = {
         "with a probability of 80 %.",
         "这是预测，不是测量。每个数后面的区间以 80 % 的概率包含真实值。",
     ),
-    "size_fits": ("{model} fits on {chip}, with {total} on each device", "{model} 放得进 {chip}，每个设备占用 {total}"),
+    "size_fits": (
+        "{model} in {format} fits on {chip}, with {total} on each device",
+        "{model}（{format}）放得进 {chip}，每个设备占用 {total}",
+    ),
     "size_fits_unknown": (
-        "{model} needs {total} on each device of {chip}; no source states how much they have",
-        "{model} 在 {chip} 的每个设备上需要 {total}；没有来源说明设备的内存容量",
+        "{model} in {format} needs {total} on each device of {chip}; no source states how much they have",
+        "{model}（{format}）在 {chip} 的每个设备上需要 {total}；没有来源说明设备的内存容量",
     ),
     "size_too_big": (
-        "{model} does not fit on {chip}: it needs {total} on each device, more than the software takes of {capacity}.",
-        "{model} 放不进 {chip}：每个设备需要 {total}，超过软件在 {capacity} 中可用的部分。",
+        "{model} in {format} does not fit on {chip}: it needs {total} on each device, more than the software "
+        "takes of {capacity}.",
+        "{model}（{format}）放不进 {chip}：每个设备需要 {total}，超过软件在 {capacity} 中可用的部分。",
     ),
     "size_speed": (": {rate} tokens a second from each chip", "：每个芯片每秒 {rate} 个词元"),
     "size_late": (", and a token every {ms} ms", "，每个词元 {ms} 毫秒"),

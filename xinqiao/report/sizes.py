@@ -86,7 +86,8 @@ def missing(answer: Answer, language: Language) -> str:
 def sentence_of(answer: Answer, language: Language) -> str:
     """Does it fit, how fast, how late: one sentence."""
     memory = answer.memory
-    parts = {"model": answer.model, "chip": machine(answer), "total": numbers.memory(memory.total)}
+    parts = {"model": answer.model, "format": answer.formats.weights, "chip": machine(answer)}
+    parts["total"] = numbers.memory(memory.total)
     if memory.fits is False:
         capacity = numbers.memory(memory.capacity or 0.0)
         return say(language, "size_too_big", capacity=capacity, **parts)

@@ -1,8 +1,8 @@
 """What autograd keeps of one layer, and what a forward pass holds at once: counts of tensors as PyTorch makes them.
 
 Bytes of one token unless it says otherwise. An operator keeps what its gradient needs: a product its input (where its
-weight is trained) and its weight, softmax and tanh their result, fused attention q, k, v, its result and one number in
-fp32 a head. RMS norms compute in fp32. Counted in transformers 5.24 on a virtual chip; see tests/size/test_memory.py.
+weight is trained) and its weight, softmax and tanh their result, fused attention q, k, v, its result and one fp32
+number a head. RMS norms compute in fp32. Counted in transformers 5.24 on a virtual chip; see tests/size/test_memory.py.
 """
 
 from typing import NamedTuple
@@ -37,6 +37,13 @@ def norm(kept: Kept, width: float, *, layer_norm: bool) -> float:
     if layer_norm:
         return kept.stream * width + 2 * FP32
     return FP32 * width + (kept.stream * width if kept.trained else 0.0) + 2 * FP32
+
+
+def norm_backward(kept: Kept, width: float, *, layer_norm: bool) -> float:
+    """An RMS norm's gradients in fp32, beyond the result and the normalised input that are freed before."""
+    if layer_norm:
+        return 0.0
+    return 5 * FP32 * width - ((kept.products + kept.stream) * width if kept.trained else 0.0)
 
 
 def _read(kept: Kept, width: float, products: int) -> float:
@@ -95,13 +102,20 @@ def _experts(kept: Kept, plan: Plan, experts: Experts, hidden: float) -> float:
     return pairs + shared + experts.count * (FP32 + kept.products)
 
 
-def backward(model: Model, plan: Plan, made: Layer, kept: Kept) -> float:
-    """Gradients that are there at once in a layer's backward pass, beyond what is freed meanwhile."""
-    wide = made.inner / plan.tp
+def backward(model: Model, plan: Plan, made: Layer, kept: Kept, keys: float) -> float:
+    """Gradients that are there at once in a layer's backward pass, beyond what is freed meanwhile.
+
+    Of the feed-forward part; or, later, of the scores and of their softmax, while the former's tensors are gone.
+    """
+    wide = 2 * made.inner / plan.tp
     if made.experts:
-        experts = made.experts
-        wide += experts.top_k * (model.hidden + 3 * experts.inner / (plan.tp if plan.ep == 1 else 1))
-    return kept.products * 2 * wide + kept.stream * 2 * model.hidden
+        inner = made.experts.inner / (plan.tp if plan.ep == 1 else 1)
+        wide += made.experts.top_k * max(3.0 * model.hidden, 4 * inner - model.hidden)
+    first = kept.products * wide + kept.stream * 2 * model.hidden
+    if not kept.scores:
+        return first
+    scores = made.attention.heads / plan.tp * keys * (2 * FP32 - (kept.products if kept.products < FP32 else 0.0))
+    return max(first, scores - _feed_forward(kept, made.inner / plan.tp, gated=made.gated))
 
 
 def forward(model: Model, plan: Plan, made: Layer, width: float) -> float:

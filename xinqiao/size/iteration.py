@@ -74,12 +74,20 @@ def _hides(operator: Operator) -> bool:
 
 
 def _host(engine: Engine, batch: Batch, priced: list[Priced], device: float) -> float:
-    """The engine's own work between iterations, and waiting for kernels that are not launched fast enough."""
+    """The engine's own work between iterations, and waiting for kernels that are not launched fast enough.
+
+    A processor launches its own kernels: nothing of that work hides behind computing.
+    """
     software, constants = engine.software, engine.price.constants
     if software.prefill_graphs if batch.prefill else software.graphs:
         return constants.step.value
-    launched = sum(p.operator.times for p in priced) * software.kernels * constants.host.value
-    return constants.step.value + max(launched - device, 0.0)
+    launched = sum(_launches(p.operator) for p in priced) * software.kernels * constants.host.value
+    hidden = 0.0 if engine.price.chip.torch.device == "cpu" else device
+    return constants.step.value + max(launched - hidden, 0.0)
+
+
+def _launches(operator: Operator) -> float:
+    return operator.times * (operator.what.count if isinstance(operator.what, Kernel) else 1.0)
 
 
 def _measured(engine: Engine, operator: Operator) -> bool:

@@ -149,34 +149,39 @@ def _inference(model: Model, plan: Plan, formats: Formats, use: Inference) -> Me
 
 
 def _moments(model: Model, plan: Plan, formats: Formats, use: Training) -> list[Memory]:
-    """The loss's gradient, the last layer's, the end of the backward pass, and the optimizer's step."""
-    state = _state(model, plan, formats, use)
-    kept = _kept(formats, use)
-    tokens = use.batch * use.length / plan.cp
-    layers = [(layer, activations.layer(model, plan, layer, kept, use.length)) for layer in model.layers]
-    all_layers = sum(
-        layer.count * each for layer, each in layers
-    )  # as many as micro-batches in flight: no matter of pp
-    if use.checkpointing:
-        all_layers = sum(layer.count for layer in model.layers) * model.hidden * kept.stream
-    tail = activations.norm(kept, model.hidden, layer_norm=model.norm_bias)
-    tail += kept.products * model.hidden if kept.trained else 0.0
-    if not kept.trained:  # nothing before the first adapter has a gradient
-        all_layers -= activations.norm(kept, model.hidden, layer_norm=model.norm_bias)
+    """The gradients of the loss, the last norm, the last layer and the first one; their end; the optimizer's step."""
+    state, kept = _state(model, plan, formats, use), _kept(formats, use)
+    tokens, layer_norm = use.batch * use.length / plan.cp, model.norm_bias
+    # A stage of a pipeline has fewer layers, and as many micro-batches in flight: pp does not matter.
+    layers = [activations.layer(model, plan, layer, kept, use.length) for layer in model.layers]
+    count = sum(layer.count for layer in model.layers)
+    inputs = model.hidden * kept.stream if use.checkpointing else 0.0
+    held = sum(layer.count * (inputs or each) for layer, each in zip(model.layers, layers, strict=True))
+    norm = activations.norm(kept, model.hidden, layer_norm=layer_norm)
+    tail = norm + (kept.products * model.hidden if kept.trained else 0.0)
+    held -= 0.0 if kept.trained else norm  # nothing before the first adapter has a gradient
+    working = activations.backward(model, plan, model.layers[-1], kept, use.length)
+    again = inputs and layers[-1]
     copies = 2.0 * _products(model, plan) if use.autocast else 0.0
-    last, again = layers[-1]
-    working = activations.backward(model, plan, last, kept) + (again if use.checkpointing else 0.0)
-    head = 0.0 if use.lora_rank else model.vocab * model.hidden / plan.tp * state.gradients / _trained(model, plan, use)
-    rest = state._replace(gradients=0.0, weights=state.weights + copies)
-    scores = tokens * model.vocab / plan.tp
-    step = state.gradients * 4 / _gradient_bytes(formats, use) if use.master else state.gradients
+    head = 0.0 if use.lora_rank else model.vocab * model.hidden / plan.tp * _number(state, model, plan, use)
+    inner = (state.gradients - head * (1 if model.tied else 2)) * (1 - 1 / count)  # but the first layer's
+    start = state._replace(gradients=0.0, weights=state.weights + copies)
+    last_norm = held + tail + activations.norm_backward(kept, model.hidden, layer_norm=layer_norm)
+    step = state.gradients * FP32 / stored(formats.weights) if use.master else state.gradients
     states, made = OPTIMIZERS[use.optimizer]
     return [
-        rest._replace(activations=tokens * (all_layers + tail), logits=scores * 3 * FP32),
-        rest._replace(activations=tokens * (all_layers + working), gradients=head),
+        start._replace(activations=tokens * (held + tail), logits=tokens * model.vocab / plan.tp * 3 * FP32),
+        start._replace(activations=tokens * last_norm, gradients=head),
+        start._replace(activations=tokens * (held + again + working), gradients=head),
+        state._replace(activations=tokens * (inputs + layers[0] + working), gradients=head + inner),
         state._replace(gradients=state.gradients + (head if model.tied else 0.0)),
         state._replace(gradients=step, workspace=made * state.optimizer / states if states else 0.0),
     ]
+
+
+def _number(state: Memory, model: Model, plan: Plan, use: Training) -> float:
+    """Bytes of one gradient on a device, where replicas share them: of its share."""
+    return state.gradients / _trained(model, plan, use)
 
 
 def _kept(formats: Formats, use: Training) -> Kept:
@@ -191,7 +196,7 @@ def _state(model: Model, plan: Plan, formats: Formats, use: Training) -> Memory:
         known = ", ".join(OPTIMIZERS)
         raise InputError(f"no optimizer '{use.optimizer}'{nearest(use.optimizer, OPTIMIZERS)}; there are {known}")
     shared = [float(plan.dp) if use.zero >= level else 1.0 for level in (1, 2, 3)]
-    trained, bytes_ = _trained(model, plan, use), _gradient_bytes(formats, use)
+    trained, bytes_ = _trained(model, plan, use), stored(formats.weights)
     width = FP32 if use.master else bytes_
     return Memory(
         weights=(_weights(model, plan, formats) + (trained * bytes_ if use.lora_rank else 0.0)) / shared[2],
@@ -199,10 +204,6 @@ def _state(model: Model, plan: Plan, formats: Formats, use: Training) -> Memory:
         gradients=bytes_ * trained / shared[1],
         optimizer=OPTIMIZERS[use.optimizer][0] * width * trained / shared[0],
     )
-
-
-def _gradient_bytes(formats: Formats, use: Training) -> float:
-    return stored(formats.weights)
 
 
 def _trained(model: Model, plan: Plan, use: Training) -> float:

@@ -1,6 +1,6 @@
 """Programs as people write them, on a device without data. Prints each one's peak memory: {name: bytes} as JSON.
 
-Sizes are small, and large enough that no allocator's rounding shows. `memory.py [NAME...]`
+Sizes are small, and large enough that no allocator's rounding shows. `memory.py VOCABULARY [NAME...]`
 """
 
 import gc
@@ -16,13 +16,14 @@ from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, StaticC
 
 DEVICE = torch.accelerator.current_accelerator()
 BATCH, LENGTH, CONTEXT, STEPS = 4, 1024, 4096, 2
-COMMON = {"vocab_size": 32000, "max_position_embeddings": 8192}
+VOCABULARY = int(sys.argv[1])
+COMMON = {"vocab_size": VOCABULARY, "max_position_embeddings": 8192}
 LLAMA = {**COMMON, "hidden_size": 1024, "num_hidden_layers": 4, "num_attention_heads": 16, "head_dim": 64,
          "intermediate_size": 2816}  # fmt: skip
 QWEN_MOE = {**COMMON, "hidden_size": 1024, "num_hidden_layers": 4, "num_attention_heads": 16, "head_dim": 64,
             "num_key_value_heads": 4, "moe_intermediate_size": 512, "num_experts": 16, "num_experts_per_tok": 4,
             "norm_topk_prob": True, "output_router_logits": False}  # fmt: skip
-GPT2 = {"vocab_size": 32000, "n_positions": 8192, "n_embd": 1024, "n_layer": 4, "n_head": 16, "resid_pdrop": 0.0,
+GPT2 = {"vocab_size": VOCABULARY, "n_positions": 8192, "n_embd": 1024, "n_layer": 4, "n_head": 16, "resid_pdrop": 0.0,
         "embd_pdrop": 0.0, "attn_pdrop": 0.0}  # fmt: skip
 
 
@@ -169,5 +170,5 @@ def peak(program: Callable[[], None]) -> int:
 
 
 if __name__ == "__main__":
-    wanted = sys.argv[1:]
+    wanted = sys.argv[2:]
     print(json.dumps({p.__name__: peak(p) for p in PROGRAMS if not wanted or p.__name__ in wanted}))
