@@ -44,7 +44,7 @@ VENDOR, CHIP = 0.6, 0.4  # spreads of what a vendor or a chip adds, as shares of
 COVERED = 0.85  # share of held-out points that the 80 % interval is made to hold: chips to come are farther off
 BY_CHIP = ("compute", "memory")
 # A benchmark's points err together (its software, its clocks), and each alone: the spreads of both.
-TOGETHER, ALONE = 0.10, 0.12
+TOGETHER, ALONE = 0.05, 0.12
 ROUNDS, CONVERGED, LONGEST = 60, 1e-3, 0.4  # of Gauss-Newton: a step is as long as the logarithm it moves most
 MOVED = 0.02  # of a logarithm, for slopes
 

@@ -153,8 +153,9 @@ class Price:
 
     def _modelled_parts(self, time: Time) -> Parts:
         c, figures = self.constants, self.device.interval
+        eight = c.compute8.spread if self._rates.keys() & set(EIGHT_BITS) else 0.0
         return (
-            (time.compute + time.attention, hypot(c.compute.spread, self._peak_spread())),
+            (time.compute + time.attention, hypot(c.compute.spread, eight, self._peak_spread())),
             (time.attention, c.attention.spread),
             (time.memory + time.cache, hypot(c.memory.spread, _range(figures("bandwidth")))),
             (time.cache, c.cache.spread),

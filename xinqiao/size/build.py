@@ -10,14 +10,14 @@ from xinqiao.cost.time import Time, together
 from xinqiao.cost.unknown import Unknown
 from xinqiao.size.answer import Answer, Fits, Gain, Row, Trade
 from xinqiao.size.choose import Named, formats
-from xinqiao.size.course import Course
 from xinqiao.size.evaluate import Setting
 from xinqiao.size.iteration import Engine, Priced
 from xinqiao.size.memory import Memory
 from xinqiao.size.plan import Plan
 from xinqiao.size.request import Request, check
-from xinqiao.size.search import best, best_course
+from xinqiao.size.search import best, best_training
 from xinqiao.size.speed import Speed
+from xinqiao.size.training_setting import TrainingSetting
 
 T = TypeVar("T")
 NO_SPEED = "it does not fit, so no speed is told"
@@ -34,7 +34,7 @@ def answer(request: Request) -> Answer:
     check(request)
     chosen, said = formats(request.model, request.chip, Named(request.weights, request.cache, request.attention))
     if request.learns:
-        return Lesson(best_course(request, chosen), said).answer()
+        return TrainingBuilder(best_training(request, chosen), said).answer()
     return Builder(best(request, chosen), said).answer()
 
 
@@ -184,32 +184,32 @@ _NEAR = {
 }
 
 
-class Lesson(Known):
+class TrainingBuilder(Known):
     """The answer about a model that is trained."""
 
-    def __init__(self, course: Course, assumptions: list[str]) -> None:
+    def __init__(self, setting: TrainingSetting, assumptions: list[str]) -> None:
         super().__init__(assumptions)
-        self.course = course
+        self.setting = setting
 
     def answer(self) -> Answer:
-        course, request = self.course, self.course.request
-        fits = self.fits(course.needs(course.way), course.usable, request.chip)
+        setting, request = self.setting, self.setting.request
+        fits = self.fits(setting.needs(setting.way), setting.usable, request.chip)
         self.too_large = fits.fits is False
-        step = self.known(lambda: course.step)
-        rate = course.interval(course.per_second) if step else None
+        step = self.known(lambda: setting.step)
+        rate = setting.interval(setting.per_second) if step else None
         self._assume()
         return Answer(
             model=request.model.name,
             chip=request.chip.name,
             title=request.chip.title,
             phase=request.phase,
-            chips=_chips(course.plan, request),
-            devices=course.plan.devices,
-            plan=course.plan,
-            formats=course.formats,
+            chips=_chips(setting.plan, request),
+            devices=setting.plan.devices,
+            plan=setting.plan,
+            formats=setting.formats,
             software=request.software.title,
             memory=fits,
-            batch_per_chip=course.sequences / course.chips,
+            batch_per_chip=setting.sequences / setting.chips,
             roofs=roofs(request.chip),
             bandwidth=request.chip.per_device().bandwidth,
             training_tokens_per_second_per_chip=rate,
@@ -217,36 +217,36 @@ class Lesson(Known):
             days=rate and self._days(rate),
             cost_per_million_tokens=rate and self._cost(rate),
             limits=limits(step) if step else (),
-            by_operator=_rows(self.known(course.operators) or []),
+            by_operator=_rows(self.known(setting.operators) or []),
             assumptions=tuple(self.assumptions),
             unknown=tuple(dict.fromkeys(self.unknown)),
         )
 
     def _utilisation(self, rate: Interval) -> Interval:
         """Model FLOPs over the 16-bit peak: 6 a parameter and token, 4 where weights are frozen; attention left out."""
-        course = self.course
-        plain = course.formats.plain
-        peak = course.engine.price.peak(plain) * course.request.per_chip
-        flops = (4 if course.frozen else 6) * course.request.model.active_parameters()
+        setting = self.setting
+        plain = setting.formats.plain
+        peak = setting.engine.price.peak(plain) * setting.request.per_chip
+        flops = (4 if setting.frozen else 6) * setting.request.model.active_parameters()
         return _scaled(rate, flops / peak)
 
     def _days(self, rate: Interval) -> Interval | None:
-        request = self.course.request
-        chips = _chips(self.course.plan, request)
+        request = self.setting.request
+        chips = _chips(self.setting.plan, request)
         return _inverse(rate, request.tokens / chips / 86400) if request.tokens else None
 
     def _cost(self, rate: Interval) -> Interval | None:
-        price = self.course.request.price
+        price = self.setting.request.price
         return _inverse(rate, price / 3600 * 1e6) if price else None
 
     def _assume(self) -> None:
-        course, request = self.course, self.course.request
-        trained = f"adapters of rank {request.lora_rank} on frozen weights" if course.frozen else "every weight"
-        again = "layers computed again in the backward pass" if course.way.checkpointing else "nothing computed again"
+        setting, request = self.setting, self.setting.request
+        trained = f"adapters of rank {request.lora_rank} on frozen weights" if setting.frozen else "every weight"
+        again = "layers computed again in the backward pass" if setting.way.checkpointing else "nothing computed again"
         self.assumptions += [
-            *_background(request, course.engine),
-            f"AdamW with fp32 states trains {trained}; ZeRO stage {course.way.zero}; {again}",
-            f"sequences of {request.workload.input:,} tokens, {course.sequences * course.plan.dp:,.0f} a step, "
+            *_background(request, setting.engine),
+            f"AdamW with fp32 states trains {trained}; ZeRO stage {setting.way.zero}; {again}",
+            f"sequences of {request.workload.input:,} tokens, {setting.sequences * setting.plan.dp:,.0f} a step, "
             "in micro-batches of one",
         ]
         if self.too_large:

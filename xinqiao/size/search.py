@@ -7,11 +7,11 @@ from xinqiao.chips import nodes
 from xinqiao.cost.price import Price
 from xinqiao.cost.unknown import Unknown
 from xinqiao.errors import InputError
-from xinqiao.size.course import Course
 from xinqiao.size.evaluate import Setting
 from xinqiao.size.iteration import Engine
 from xinqiao.size.plan import Formats, Plan
 from xinqiao.size.request import MOST_CHIPS, Request
+from xinqiao.size.training_setting import TrainingSetting
 
 
 def plans(request: Request, devices: int, inner: int) -> Iterator[Plan]:
@@ -86,26 +86,26 @@ def best(request: Request, formats: Formats) -> Setting:
     return max(misfit, key=lambda setting: setting.usable - setting.memory(1).total)
 
 
-def best_course(request: Request, formats: Formats) -> Course:
-    """The course with the most tokens/s a chip of those that fit, on the fewest chips; else the nearest to fitting."""
+def best_training(request: Request, formats: Formats) -> TrainingSetting:
+    """The setting with the most tokens/s a chip of those that fit, on the fewest chips; else the nearest to fitting."""
     misfit = []
     for chips in _counts(request):
-        found = [Course(request, engine) for engine in engines(request, formats, chips)]
-        fitting = [course for course in found if course.fits]
+        found = [TrainingSetting(request, engine) for engine in engines(request, formats, chips)]
+        fitting = [setting for setting in found if setting.fits]
         if fitting:
             return max(fitting, key=_pace)
         misfit += found
     if not misfit:
         raise InputError(_no_plan(request))
-    return max(misfit, key=lambda course: course.usable - course.needs(course.way).total)
+    return max(misfit, key=lambda setting: setting.usable - setting.needs(setting.way).total)
 
 
-def _pace(course: Course) -> tuple[int, float]:
+def _pace(setting: TrainingSetting) -> tuple[int, float]:
     """First by tokens/s a chip; then those whose speed is unknown, by the room that they leave."""
     try:
-        return 1, course.per_second
+        return 1, setting.per_second
     except Unknown:
-        return 0, -course.needs(course.way).total
+        return 0, -setting.needs(setting.way).total
 
 
 def _counts(request: Request) -> list[int]:

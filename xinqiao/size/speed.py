@@ -76,8 +76,12 @@ def loaded(
     inputs: tokens of a prompt that are new.
     """
     batch = loaded_batch(engine, sequences, inputs, outputs, past, drafts)
+    time = iteration(engine, batch).time
     fresh = sequences * inputs / (outputs / (1 + drafts.kept)) / engine.plan.pp
-    return Speed(sequences * (1 + drafts.kept), iteration(engine, batch).time.times(fresh / batch.prefill))
+    if fresh > batch.prefill:  # sequences wait while other prompts fill whole iterations
+        full = iteration(engine, Batch(prefill=batch.prefill, length=inputs, before=past.before)).time
+        time = together((time, full.times(fresh / batch.prefill - 1)))
+    return Speed(sequences * (1 + drafts.kept), time)
 
 
 def loaded_batch(

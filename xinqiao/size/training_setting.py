@@ -27,7 +27,7 @@ class Way(NamedTuple):
 WAYS = (Way(False, 1), Way(True, 1), Way(True, 3))  # the first that fits is taken
 
 
-class Course:
+class TrainingSetting:
     """16-bit weights, fp32 copies that AdamW updates; or adapters of rank `lora_rank` on frozen weights."""
 
     def __init__(self, request: Request, engine: Engine) -> None:
