@@ -315,6 +315,7 @@ _SIZE_NUMBERS = (
     ("cp", "INT", "Devices that share one sequence's tokens; 1 unless given."),
     ("tpot-ms", "MS", "Most time per output token."),
     ("ttft-ms", "MS", "Most time to the first token."),
+    ("spread", "R", "Of prompts' and answers' lengths: standard deviation over mean."),
     ("hit-rate", "R", "Share of prompts that a prefix cache holds."),
     ("tokens", "N", "Of a training run."),
     ("lora-rank", "INT", "Fine-tune adapters of that rank; without it, all weights."),

@@ -68,6 +68,7 @@ def _workload(asked: Mapping[str, Any]) -> "Workload":
         output=asked.get("output") or usual.output,
         context=asked.get("context") or 0,
         batch=asked.get("batch_per_chip") or 0.0,
+        spread=asked.get("spread") or 0.0,
         hit_rate=asked.get("hit_rate") or 0.0,
         drafted=drafted,
         accepted=accepted,

@@ -10,7 +10,7 @@ class Row(Struct, frozen=True):
     """One operator of the phase that was asked for, in one iteration on one device, all layers together.
 
     bound: what most of its seconds are spent on. level: 'measured' shapes, 'curve' of efficiency, 'roofline' constants.
-    flops, bytes: 0 for messages; format: of its products.
+    flops, bytes: 0 for messages; format: of its products. energy: what most of it goes to, a class without joules.
     """
 
     name: str
@@ -21,6 +21,7 @@ class Row(Struct, frozen=True):
     flops: float
     bytes: float
     format: str
+    energy: str
 
 
 class Fits(Struct, frozen=True):

@@ -149,6 +149,7 @@ class Builder(Known):
         told = [
             *_background(request, engine),
             f"prompts of {work.input:,} tokens, answers of {work.output:,}, decoding after {work.depth:,.0f}",
+            "a cache in pages: sequences hold their mean length, one of them its full length",
         ]
         if work.drafted:
             told.append(f"{work.drafted} tokens drafted a step, {work.accepted:g} of them kept; drafting costs nothing")
@@ -294,7 +295,14 @@ def _row(name: str, priced: list[Priced]) -> Row:
         sum(count * kernel.flops for count, kernel in kernels),
         sum(count * (kernel.bytes + kernel.cache) for count, kernel in kernels),
         what.format if isinstance(what, Kernel) else "",
+        energy(time.bound, what.format if isinstance(what, Kernel) else ""),
     )
+
+
+def energy(bound: str, form: str) -> str:
+    """The class of an operator's energy: products of a format, memory, links, or waiting."""
+    moved = {"memory": "memory", "cache": "memory", "link": "links", "latency": "links"}
+    return f"{form} products" if bound in ("compute", "attention") else moved.get(bound, "waiting")
 
 
 def limits(time: Time) -> tuple[Gain, ...]:

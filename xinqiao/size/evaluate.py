@@ -38,7 +38,8 @@ class Setting:
         work, model = self.request.workload, self.engine.model
         tokens = max(sequences * (1 + work.drafted), min(self.engine.software.chunk, work.input))
         longest = work.context or work.input + work.output
-        return memory(model, self.plan, self.formats, Inference(sequences, longest, tokens))
+        held = max(work.depth, longest / max(sequences, 1.0))  # caches in pages: the mean length, one at its full one
+        return memory(model, self.plan, self.formats, Inference(sequences, held, tokens))
 
     @cached_property
     def usable(self) -> float:
@@ -70,7 +71,7 @@ class Setting:
     @property
     def _past(self) -> Past:
         work = self.request.workload
-        return Past(work.input - self.fresh, work.depth)
+        return Past(work.input - self.fresh, work.depth, work.longer)
 
     @property
     def drafts(self) -> Drafts:
@@ -90,7 +91,7 @@ class Setting:
         return self._prompts(1.0).time
 
     def _prompts(self, count: float) -> Speed:
-        return speed.prefill(self.engine, count, self.fresh, self._past.before)
+        return speed.prefill(self.engine, count, self.fresh, self._past.before, self.request.workload.longer)
 
     def serve(self, sequences: float) -> Speed:
         """Requests one after the other that keep `sequences` in flight, prompts between the steps of others."""
@@ -152,7 +153,7 @@ class Setting:
         """Of one iteration of the phase."""
         work, fresh, past = self.request.workload, self.fresh, self._past
         if self.request.phase == "prefill":
-            batch = Batch(prefill=fresh, length=fresh, before=past.before)
+            batch = Batch(prefill=fresh, length=fresh * work.longer, before=past.before)
         elif self.request.phase == "serve":
             batch = speed.loaded_batch(self.engine, sequences, fresh, work.output, past, self.drafts)
         else:

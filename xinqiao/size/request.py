@@ -20,6 +20,7 @@ class Workload(NamedTuple):
 
     context     before a decoded token; 0: the prompt and half of the answer
     batch       sequences per chip in flight; 0: as many as fit and the time limits allow
+    spread      of prompts' and answers' lengths: standard deviation over mean; 0: all alike
     hit_rate    share of prompts that a prefix cache already holds
     drafted     tokens that multi-token prediction adds to a step, of which `accepted` are kept in the mean
     tpot, ttft  most seconds per token, and to the first; 0: no limit
@@ -29,6 +30,7 @@ class Workload(NamedTuple):
     output: int = 512
     context: int = 0
     batch: float = 0.0
+    spread: float = 0.0
     hit_rate: float = 0.0
     drafted: int = 0
     accepted: float = 0.0
@@ -37,8 +39,13 @@ class Workload(NamedTuple):
 
     @property
     def depth(self) -> float:
-        """Tokens before the mean decoded one."""
-        return self.context or self.input + self.output / 2
+        """Tokens before the mean decoded one; long answers are in flight for longer."""
+        return self.context or self.input + self.output / 2 * self.longer
+
+    @property
+    def longer(self) -> float:
+        """Length of the prompt or answer that the mean token is in, over the mean length."""
+        return 1 + self.spread**2
 
 
 class Wanted(NamedTuple):
@@ -90,6 +97,7 @@ LIMITS: dict[str, tuple[float, float]] = {  # of the numbers that a user may giv
     **dict.fromkeys(("input", "output", "context"), (1, MOST_TOKENS)),
     "batch_per_chip": (1e-6, MOST_TOKENS),
     "hit_rate": (0, 1),
+    "spread": (0, 10),
     **dict.fromkeys(("tpot_ms", "ttft_ms"), (1e-3, 1e9)),
     "tokens": (1, 1e18),
     "lora_rank": (1, 1 << 16),
@@ -98,7 +106,7 @@ LIMITS: dict[str, tuple[float, float]] = {  # of the numbers that a user may giv
 
 
 PHASES = {  # of options that mean nothing in the others
-    **dict.fromkeys(("output", "context", "hit_rate", "tpot_ms", "ttft_ms", "mtp", "cache"), SERVING),
+    **dict.fromkeys(("output", "context", "spread", "hit_rate", "tpot_ms", "ttft_ms", "mtp", "cache"), SERVING),
     "tokens": LEARNING,
     "lora_rank": ("finetune",),
 }

@@ -18,14 +18,16 @@ class Drafts(NamedTuple):
 
 
 class Past(NamedTuple):
-    """Tokens that are there already.
+    """Tokens that are there already, and how lengths are spread.
 
     before   of each prompt, held by a prefix cache
     context  before the mean decoded token; 0: the prompt and half of the answer
+    longer   length of the prompt that the mean token is in, over the mean length
     """
 
     before: float = 0.0
     context: float = 0.0
+    longer: float = 1.0
 
 
 NONE, NEW = Drafts(), Past()
@@ -42,11 +44,14 @@ class Speed(NamedTuple):
         return self.tokens / self.time.seconds
 
 
-def prefill(engine: Engine, sequences: float, length: float, before: float = 0.0) -> Speed:
-    """Prompts of `length` tokens, in iterations of the software's chunk at most."""
+def prefill(engine: Engine, sequences: float, length: float, before: float = 0.0, longer: float = 1.0) -> Speed:
+    """Prompts of `length` tokens, in iterations of the software's chunk, or of one prompt that is longer.
+
+    longer: length of the prompt that the mean token is in, over `length`.
+    """
     tokens = sequences * length
     chunk = min(tokens, max(engine.software.chunk, length))
-    time = iteration(engine, Batch(prefill=chunk, length=length, before=before)).time
+    time = iteration(engine, Batch(prefill=chunk, length=length * longer, before=before)).time
     return Speed(tokens, time.times(tokens / chunk))
 
 
@@ -79,7 +84,7 @@ def loaded(
     time = iteration(engine, batch).time
     fresh = sequences * inputs / (outputs / (1 + drafts.kept)) / engine.plan.pp
     if fresh > batch.prefill:  # sequences wait while other prompts fill whole iterations
-        full = iteration(engine, Batch(prefill=batch.prefill, length=inputs, before=past.before)).time
+        full = iteration(engine, Batch(prefill=batch.prefill, length=batch.length, before=past.before)).time
         time = together((time, full.times(fresh / batch.prefill - 1)))
     return Speed(sequences * (1 + drafts.kept), time)
 
@@ -94,6 +99,6 @@ def loaded_batch(
         context=past.context or past.before + inputs + outputs / 2,
         queries=1 + drafts.tokens,
         prefill=min(fresh, float(engine.software.chunk)) / engine.plan.pp,
-        length=inputs,
+        length=inputs * past.longer,
         before=past.before,
     )
