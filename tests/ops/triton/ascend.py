@@ -6,11 +6,14 @@ which is not published, comes after memory is planned. Needs the packages triton
 and pybind11, in an environment of their own.
 """
 
+import os
 import re
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 
 import ascendnpuir
 from triton._C.libtriton import ir
@@ -27,6 +30,7 @@ TARGETS = {  # the compiler's name for a chip
     "ascend-950pr": "Ascend950PR_9589",
     "ascend-950dt": "Ascend950DT_9591",
 }
+LOWERING = Lock()  # Triton's own part, which is quick
 COMPILERS = {False: "bishengir-compile", True: "bishengir-compile-a5"}
 # As triton-ascend calls it: linalg_to_bin_enable_npu_compile_A2_A3 of its compiler.py.
 OPTIONS = ("--enable-hfusion-compile=true", "--enable-hivm-compile=true", "--enable-triton-kernel-compile=true")
@@ -54,7 +58,7 @@ def verdict(text, target, newer):
         source = Path(folder, "kernel.mlir")
         source.write_text(text)
         command = [program, source, f"--target={target}", *OPTIONS, *MULTIPLE, "-o", Path(folder, "kernel")]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=3600)
     said = done.stdout + done.stderr
     if found := re.search(r"(\w+) overflow, requires (\d+) bits while (\d+) bits? available", said):
         return f"{found[1]} needs {found[2]} of {found[3]} bits"
@@ -66,15 +70,22 @@ def verdict(text, target, newer):
 
 def main(chip, *dtypes):
     target, newer = TARGETS[chip], "950" in chip
-    for dtype in dtypes:
-        with fit.chip(chip):
-            launches = list(all_launches(DTYPES[dtype]))
-        for name, launch in launches:
-            try:
-                found = verdict(linalg(launch, target, newer), target, newer)
-            except subprocess.CalledProcessError as error:
-                found = f"error: {error.stderr.decode()[-300:]}"
-            print(f"{dtype} {name}\t{found}", flush=True)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # the newer compiler takes minutes for some kernels
+        for dtype in dtypes:
+            with fit.chip(chip):
+                launches = dict(all_launches(DTYPES[dtype]))
+            found = {name: pool.submit(checked, launch, target, newer) for name, launch in launches.items()}
+            for name, said in found.items():
+                print(f"{dtype} {name}\t{said.result()}", flush=True)
+
+
+def checked(launch, target, newer):
+    try:
+        with LOWERING:
+            text = linalg(launch, target, newer)
+        return verdict(text, target, newer)
+    except subprocess.CalledProcessError as error:
+        return f"error: {error.stderr.decode()[-300:]}"
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.timeout(4 * 3600)
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])
 @pytest.mark.parametrize("chip", ["ascend-910b", "ascend-910c", "ascend-950pr", "ascend-950dt"])
 def test_every_kernel_fits(chip, dtype):
