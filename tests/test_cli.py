@@ -94,6 +94,7 @@ SIZE_NUMBERS = {  # option → numbers that it refuses
     **dict.fromkeys(("tp", "pp", "dp", "ep", "cp"), ("0", "-8", "nan", "inf", "0.5", "99999999999999999999")),
     **dict.fromkeys(("batch-per-chip", "tpot-ms", "ttft-ms", "price"), ("0", "-1", "nan", "inf", "-inf", "1e300", "x")),
     "hit-rate": ("-0.1", "1.1", "nan", "inf", "half"),
+    "spread": ("-0.1", "11", "nan", "wide"),
     "tokens": ("0", "-1", "nan", "inf", "1e30"),
     "lora-rank": ("0", "-4", "nan", "1000000"),
 }  # fmt: skip

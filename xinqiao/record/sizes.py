@@ -63,6 +63,7 @@ class Operator(Struct, kw_only=True):
     flops: Amount
     bytes: Amount
     format: str
+    energy: str = ""
 
 
 class Trade(Struct, kw_only=True):
