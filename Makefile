@@ -68,6 +68,7 @@ ascend-check: $(READY)
 
 docs: $(READY)
 	$(BIN)/python tools/rule_pages.py
+	$(BIN)/python benchmarks/size_guide.py --write
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

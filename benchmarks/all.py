@@ -1,5 +1,6 @@
 """Run every benchmark, one after the other, and keep what they printed: `make bench`."""
 
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import peers
 
 HERE = Path(__file__).parent
-SCRIPTS = ("start_up", "small_operator", "training_step", "shapes_671b", "port_speed", "prove_overhead")
+SCRIPTS = ("start_up", "small_operator", "training_step", "shapes_671b", "port_speed", "prove_overhead", "size_speed")
 CONVERSIONS = ("convert_memory", "convert_files", "verify_speed")
 
 
@@ -19,6 +20,12 @@ def main() -> None:
         run(script)
     run("quality_smollm2", "--windows", "6")  # docs/quality.md has all 50
     run("operator_speed")
+    run("size_accuracy", "points", "groups", "coverage", "constants")
+    if (platform.system(), platform.machine()) == ("Linux", "x86_64"):  # for which aiconfigurator has a wheel
+        if not peers.python("peers-size"):
+            peers.make("peers-size")
+        run("size_accuracy", "size_peers")
+    run("calibrate_cpu")
 
 
 def run(script: str, *options: str) -> None:

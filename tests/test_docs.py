@@ -29,3 +29,10 @@ def test_both_readmes_have_the_same_commands():
         return [line for line in lines if line.startswith(("    $ ", "$ ", "make ", "xinqiao "))]
 
     assert blocks("README.md") == blocks("README.zh.md") != []
+
+
+def test_the_guide_to_size_is_up_to_date():
+    wanted = runpy.run_path(str(ROOT / "benchmarks" / "size_guide.py"))["texts"]()
+    old = [file.name for file, text in wanted.items() if not file.exists() or file.read_text() != text]
+    assert not old, "run `python benchmarks/size_guide.py --write`"
+    assert {file.name for file in (ROOT / "docs" / "size").iterdir()} == {f.name for f in wanted if f.suffix == ".svg"}

@@ -16,13 +16,14 @@ _chip = click.option("--chip", required=True, metavar="NAME", help="A chip (see 
 
 
 class Commands(click.Group):
-    """Turns an InputError into one line and exit code 2, and offers near names for a verb typed wrong."""
+    """Turns an error of the input into one line and exit code 2, and offers near names for a verb typed wrong."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except InputError as error:
-            click.echo(f"xinqiao: {error}", err=True)
+        except (InputError, click.UsageError) as error:
+            text = error.format_message().rstrip(".") if isinstance(error, click.UsageError) else error
+            click.echo(f"xinqiao: {text}", err=True)
             ctx.exit(2)
 
     def resolve_command(
@@ -288,12 +289,95 @@ def verify(folder: Path, source: Path | None, form: str, *, allow_pickle: bool) 
     sys.exit(FINDINGS if found.findings else 0)
 
 
+def _size_options(function: Any) -> Any:
+    for name, metavar, text in reversed(_SIZE_NUMBERS):
+        kind = float if metavar in ("R", "MS", "P", "B", "N") else int
+        function = click.option(f"--{name}", type=kind, metavar=metavar, help=text)(function)
+    for name, text in (
+        ("attention", "Number format of the products inside attention."),
+        ("cache", "Number format of the KV cache."),
+        ("weights", "Number format of the linear layers."),
+    ):
+        function = click.option(f"--{name}", default="", metavar="FORMAT", help=text)(function)
+    return function
+
+
+_SIZE_NUMBERS = (
+    ("chips", "INT", "How many; without it, as few as fit."),
+    ("batch-per-chip", "B", "Sequences in flight for each chip; without it, as many as fit."),
+    ("input", "TOKENS", "Of a prompt, or of a sequence in training; 2048."),
+    ("output", "TOKENS", "Of an answer; 512."),
+    ("context", "TOKENS", "Before the token that is decoded; without it, the prompt and half of the answer."),
+    ("tp", "INT", "Devices of tensor parallelism; without a degree, the best is searched for."),
+    ("pp", "INT", "Stages of pipeline parallelism."),
+    ("dp", "INT", "Replicas."),
+    ("ep", "INT", "Devices that share the experts of a layer."),
+    ("cp", "INT", "Devices that share one sequence's tokens; 1 unless given."),
+    ("tpot-ms", "MS", "Most time per output token."),
+    ("ttft-ms", "MS", "Most time to the first token."),
+    ("spread", "R", "Of prompts' and answers' lengths: standard deviation over mean."),
+    ("hit-rate", "R", "Share of prompts that a prefix cache holds."),
+    ("tokens", "N", "Of a training run."),
+    ("lora-rank", "INT", "Fine-tune adapters of that rank; without it, all weights."),
+    ("price", "P", "Of one chip for an hour."),
+)
+
+
+@main.command()
+@click.argument("model")
+@click.option("--chip", "chips_named", multiple=True, required=True, metavar="NAME", help="Several are compared.")
+@click.option(
+    "--phase", type=click.Choice(["prefill", "decode", "serve", "train", "finetune"]), default="serve", help="Of what."
+)
+@_size_options
+@click.option("--software", default="generic", metavar="NAME", help="The serving stack: vllm, sglang, ...")
+@click.option("--node", default="", metavar="NAME", help="The machine, where it is not the chip's usual one.")
+@click.option("--mtp", default="", metavar="N:KEPT", help="Multi-token prediction: tokens drafted, and kept of them.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="PAGE.html", help="Also write a page with pictures.")
+@_format
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def size(model: str, arguments: tuple[str, ...], form: str, out: Path | None, **asked: Any) -> None:
+    """How fast MODEL runs on a chip, how many chips it needs, and how sure that is.
+
+    MODEL is a public model's name ('deepseek-v3'), a folder with config.json, or such a file; or any PyTorch program,
+    train.py, and its arguments after --. Each figure comes with the interval that holds the truth in four of five
+    cases. Exit code 1 where it does not fit.
+    """
+    from xinqiao.size import show, sizes
+
+    answers = sizes(model, asked.pop("chips_named"), asked, arguments)
+    if out:
+        import xinqiao.report as reports
+        from xinqiao.record.sizes import sized
+
+        reports.write([sized(show.document(answers))], out, reports.default_language())
+    if form == "json":
+        _print_json(show.rows(answers))
+    else:
+        click.echo(show.text(answers))
+    sys.exit(FINDINGS if any(found.memory.fits is False for found in answers) else 0)
+
+
+@main.command()
+@click.option("--device", required=True, metavar="NAME", help="As PyTorch calls it: cuda, npu, mlu, musa, cpu, …")
+@click.option("--out", type=click.Path(path_type=Path), required=True, metavar="FILE.toml", help="The table.")
+@click.option("--minutes", type=click.FloatRange(0.1, 60), default=3.0, help="How long to measure.")
+def calibrate(device: str, out: Path, minutes: float) -> None:
+    """Measure about 100 kernels on a real device, so that predictions of its chip are good.
+
+    The table is a chip by itself (--chip FILE.toml), or improves a chip whose file says calibration = "FILE.toml".
+    """
+    from xinqiao.device.calibration.calibrate import calibrate, summary
+
+    click.echo(summary(calibrate(device, out, minutes), out))
+
+
 @main.command()
 @click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="PAGE.html")
 @click.option("--lang", type=click.Choice(["en", "zh"]), help="Default: from the locale.")
 def report(records: tuple[Path, ...], out: Path, lang: Literal["en", "zh"] | None) -> None:
-    """One self-contained HTML page from the records of runs, ports and proofs, or from a folder of `prove --out`."""
+    """One self-contained HTML page from records, a folder of `prove --out`, or what `size --format json` printed."""
     _write_page(records, out, lang)
     click.echo(out)
 

@@ -132,7 +132,7 @@ def test_three_branches_at_once_are_the_three_branches():
     ],
 )  # fmt: skip
 def test_the_vendors_kernel_and_its_limits(chip, operator, dtype, inputs, numbers, kernel, broken):
-    cost, (fit,) = roofline.own(catalog.load(chip), operator, dtype, inputs, [inputs[0]], numbers)
+    cost, (fit,) = roofline.own(roofline.price(catalog.load(chip)), operator, dtype, inputs, [inputs[0]], numbers)
     assert (fit.kernel.name if fit.kernel else "") == kernel
     assert fit.broken == broken
     assert bool(fit.missed) == bool(broken)
@@ -142,7 +142,7 @@ def test_the_vendors_kernel_and_its_limits(chip, operator, dtype, inputs, number
 def test_the_kernel_is_faster_than_its_parts():
     inputs = [*attention(), CHOICE]
     whole, parts = (
-        roofline.own(catalog.load("910b"), "nsa_selected", dtype, inputs, [inputs[0]], [64])[0]
+        roofline.own(roofline.price(catalog.load("910b")), "nsa_selected", dtype, inputs, [inputs[0]], [64])[0]
         for dtype in ("bfloat16", "float32")
     )
     assert parts.bytes > 10 * whole.bytes

@@ -251,3 +251,26 @@ print(torch.npu.matmul.allow_hf32, torch.npu.conv.allow_hf32)
 """
     done = run(script(text))
     assert done.stdout.split() == ["True", "False"], done.stderr
+
+
+@pytest.mark.parametrize("chip", ["ascend-910c", "nvidia-h200"])
+def test_what_is_one_kernel_on_a_chip_is_one_without_data(script, tmp_path, chip):
+    """The host computes grouped heads and grouped products in several steps, which shapes mode must not charge."""
+    text = """import torch
+from torch.nn.functional import scaled_dot_product_attention
+on = {"device": torch.accelerator.current_accelerator(), "dtype": torch.bfloat16}
+q, k = torch.empty(1, 8, 64, 64, requires_grad=True, **on), torch.empty(1, 2, 64, 64, **on)
+scaled_dot_product_attention(q, k, k, is_causal=True, enable_gqa=True).sum().backward()
+offsets = torch.empty(4, device=on["device"], dtype=torch.int32)
+torch._grouped_mm(torch.empty(32, 64, **on), torch.empty(4, 64, 16, **on), offsets)
+"""
+    done = run(script(text), "--shapes", "--record", tmp_path / "r.json", chip=chip)
+    assert done.returncode == 0, done.stderr
+    rows = {o.operator: o for o in read(tmp_path / "r.json").operators}
+    (forward, backward) = sorted((o for name, o in rows.items() if "attention" in name), key=lambda o: o.flops)
+    assert forward.flops == 2 * 2 * 8 * 64 * 32.5 * 64  # the mean query sees half of the keys
+    assert backward.flops == 2.5 * forward.flops
+    assert forward.kind == backward.kind == "prefill_attention"
+    assert rows["aten::_grouped_mm"].kind == "grouped_gemm"
+    assert rows["aten::_grouped_mm"].flops == 2 * 32 * 64 * 16
+    assert not {"aten::bmm", "aten::mm", "aten::_softmax"} & rows.keys()

@@ -9,6 +9,8 @@ import subprocess
 import pytest
 
 from tests.report.samples import incident, occurrence, operator, parting, port, proof, run, site, unproven
+from tests.report.size_samples import answer, document, silent
+from xinqiao.record.sizes import sized
 from xinqiao.report import write
 from xinqiao.report.kinds import KINDS
 from xinqiao.report.words import LANGUAGES
@@ -55,11 +57,23 @@ def records():
     return [run(), port(occurrences=places), ported, proven]
 
 
-@pytest.fixture(scope="module", params=LANGUAGES)
+def answers():
+    """What `size` answered of three chips, likewise."""
+    loud = {"title": "a chip of a very long name " * 3, "software": "x" * 90, "assumptions": ["y " * 90, "z" * 90]}
+    silenced = silent(unknown=["w" * 90], memory=answer()["memory"])
+    return [sized(document(answer(), answer(**loud, chips=64), silenced))]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(kind, lang) for kind in (records, answers) for lang in LANGUAGES],
+    ids=lambda p: f"{p[0].__name__}-{p[1]}",
+)
 def written(request, tmp_path_factory):
     """The page with every list unfolded, as a reader could leave it."""
-    folder = tmp_path_factory.mktemp(request.param)
-    write(records(), folder / "page.html", request.param)
+    made, lang = request.param
+    folder = tmp_path_factory.mktemp(lang)
+    write(made(), folder / "page.html", lang)
     text = (folder / "page.html").read_text(encoding="utf-8")
     (folder / "page.html").write_text(text.replace("<details", "<details open"), encoding="utf-8")
     return folder / "page.html"
@@ -70,7 +84,7 @@ def browse(browser, folder, *words):
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
 
 
-@pytest.mark.parametrize("width", [380, 1400])
+@pytest.mark.parametrize("width", [360, 1400])
 def test_nothing_overflows(browser, written, tmp_path, width):
     """The page in a frame of that width: a window of its own is never narrower than 500 px."""
     (tmp_path / "frame.html").write_text(f"""<iframe id=f src="{written.as_uri()}" width={width} height=4000

@@ -255,7 +255,7 @@ def luminance(colour):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_contrast(scheme):
     """Every colour of the style but the hairlines' is used for text: WCAG asks for 4.5."""
-    rules = re.findall(r":root \{(.*?)\}", (TEMPLATES / "page.css").read_text(), flags=re.DOTALL)
+    rules = re.findall(r":root \{(.*?)\}", (TEMPLATES / "drawing.css").read_text(), flags=re.DOTALL)
     colours = dict(re.findall(r"--(\w+): (#\w{6})", rules[scheme == "dark"]))
     grounds = [luminance(colours.pop(name)) for name in ("paper", "card")]
     del colours["line"]
@@ -303,7 +303,8 @@ def test_a_page_is_written_whole(tmp_path):
 def test_every_word_is_used():
     """The table holds the page's words and no others; support, verdict and mode are looked up by their own names."""
     package = TEMPLATES.parent
-    text = "".join(p.read_text() for p in [*package.glob("*.py"), *TEMPLATES.iterdir()] if p.name != "words.py")
+    files = [p for p in [*package.glob("*.py"), *TEMPLATES.iterdir()] if not p.name.endswith("words.py")]
+    text = "".join(p.read_text() for p in files)
     by_name = {
         *get_args(Support),
         *get_args(Verdict),
@@ -313,5 +314,6 @@ def test_every_word_is_used():
         "patch",
         "translate",
     }
+    by_name |= {key for key in WORDS if key.startswith(("part_", "limit_", "bound_", "phase_", "level_"))}
     by_name |= {"verdict_refused", "verdict_fallback", *(f"proof_{v}" for v in get_args(ProofVerdict))}
     assert {k for key in WORDS if f'"{(k := key.removesuffix("_one"))}"' not in text} <= by_name

@@ -154,6 +154,7 @@ class Chip(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     memory: Memory = Memory()
     links: Links = Links()
     launch: Duration = Duration()  # of one kernel
+    calibration: str = ""  # kernels measured on it, a file that `xinqiao calibrate` wrote; '': none were
     torch: Torch
     cuda: Cuda | None = None
     software: Software = Software()

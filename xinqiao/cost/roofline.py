@@ -1,23 +1,22 @@
-"""Time of one operator: the slower of arithmetic and memory traffic, and the launch.
+"""Time of one operator that PyTorch calls: its kernels at `cost.price`, with the 'eager' software.
 
-    seconds = launch + max(FLOPs / (peak × 0.7), bytes / (bandwidth × 0.8))
-
-The two efficiencies and the default launch time are generic constants, not fitted to any chip; over 45 published
-end-to-end measurements they are 14 % off in the median. A figure that the chip's file does not know is left out of the
-formula, so that the time is a lower bound; `unknown_figures` names them.
+The virtual chip's clock and a model's predicted speed are the same numbers. A figure that the chip's file does not know
+is left out, so that the time is a lower bound; `unknown_figures` names them.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from xinqiao.chips.fused import Fit, fit
+from xinqiao.chips.performance import FORMATS
 from xinqiao.chips.spec import Chip
+from xinqiao.cost import aten, software
+from xinqiao.cost.kernel import Kernel
+from xinqiao.cost.own import Work
 from xinqiao.cost.own import work as work_of
-from xinqiao.cost.work import Tensor, flops
+from xinqiao.cost.price import Price
+from xinqiao.cost.work import Tensor
 
-COMPUTE_EFFICIENCY = 0.7
-MEMORY_EFFICIENCY = 0.8
-DEFAULT_LAUNCH = 3e-6  # seconds
 DEFAULT_HOST_LINK = 24e9  # bytes/s: PCIe 4.0 x16 as measured programs see it
 HOST_BANDWIDTH = 20e9  # bytes/s that an operator moved to the host gets
 
@@ -28,21 +27,20 @@ class Cost(NamedTuple):
     bytes: float
 
 
-def launch_seconds(chip: Chip) -> float:
-    """Seconds from one launch to the next."""
-    return chip.per_device().launch or DEFAULT_LAUNCH
+def price(chip: Chip) -> Price:
+    """What the functions here price with; one for all calls on a chip."""
+    return Price(chip, software.load("eager"), lower_bound=True)
 
 
 def operator(
-    chip: Chip, name: str, dtype: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], *, flag: bool = False
+    price: Price, name: str, dtype: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], *, flag: bool = False
 ) -> Cost:
-    """Cost of one call on one device of `chip`. dtype: 'bfloat16', the one that the operator computes in."""
-    work = flops(name, [t.shape for t in inputs], [t.shape for t in outputs], flag=flag)
-    return _cost(chip, dtype, work, float(sum(t.bytes for t in (*inputs, *outputs))))
+    """Cost of one call on one device. dtype: 'bfloat16', the one that the operator computes in."""
+    return _cost(price, aten.kernel(name, dtype, inputs, outputs, flag=flag))
 
 
 def own(
-    chip: Chip, name: str, dtype: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], numbers: Sequence[int]
+    price: Price, name: str, dtype: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], numbers: Sequence[int]
 ) -> tuple[Cost, list[Fit]]:
     """Cost of one call of an operator of `xinqiao.ops` such as 'dsa_index', and the vendor's kernels for its parts.
 
@@ -50,50 +48,59 @@ def own(
     """
     written, costs, fits = float(sum(t.bytes for t in outputs)), [], []
     for work in work_of(name, inputs, numbers):
-        found = fit(chip, work.name, dtype, work.sizes)
+        found = fit(price.chip, work.name, dtype, work.sizes)
         moved, kernels = (work.read, 1) if found.kernel else (work.read + work.composed, work.kernels)
-        costs.append(_cost(chip, dtype, work.flops, moved + written, kernels=kernels))
+        costs.append(_cost(price, _own_kernel(work, dtype, moved + written), launches=kernels))
         fits.append(found)
         written = 0.0  # once
     return Cost(*map(sum, zip(*costs, strict=True))), fits
 
 
-def _cost(chip: Chip, dtype: str, work: float, moved: float, *, kernels: int = 1) -> Cost:
-    figures = chip.per_device()
-    peak = figures.peak(dtype)
-    arithmetic = work / (peak * COMPUTE_EFFICIENCY) if peak else 0.0
-    traffic = moved / (figures.bandwidth * MEMORY_EFFICIENCY) if figures.bandwidth else 0.0
-    return Cost(kernels * launch_seconds(chip) + max(arithmetic, traffic), work, moved)
+def _own_kernel(work: Work, dtype: str, moved: float) -> Kernel:
+    kind = "prefill_attention" if work.name.startswith(("dsa", "nsa")) else "gemm" if work.flops else "elementwise"
+    rows = 0.0
+    if work.flops and "n" in work.sizes:
+        rows = work.flops / (2.0 * work.sizes["n"] * work.sizes["k"] * work.sizes.get("experts", 1))
+    return Kernel(kind, FORMATS.get(dtype, dtype), work.flops, moved, 0.0, rows)
 
 
-def on_host(chip: Chip, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Cost:
+def _cost(price: Price, kernel: Kernel, *, launches: int = 1) -> Cost:
+    seconds = price.kernel(kernel).seconds + (launches - 1) * price.launch
+    return Cost(seconds, kernel.flops, kernel.bytes + kernel.cache)
+
+
+def on_host(price: Price, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Cost:
     """Cost of an operator that the vendor's software runs on the host: there, computed, and back."""
     moved = float(sum(t.bytes for t in (*inputs, *outputs)))
-    link = chip.per_device().host or DEFAULT_HOST_LINK
-    return Cost(2 * launch_seconds(chip) + moved / link + moved / HOST_BANDWIDTH, 0.0, moved)
+    link = price.device.host or DEFAULT_HOST_LINK
+    return Cost(2 * price.launch + moved / link + moved / HOST_BANDWIDTH, 0.0, moved)
 
 
-def copy(chip: Chip, source: Tensor, target: Tensor, *, from_host: bool, to_host: bool, to_peer: bool) -> Cost:
+def copy(price: Price, source: Tensor, target: Tensor, *, from_host: bool, to_host: bool, to_peer: bool) -> Cost:
     """Cost of a copy within a device, between host and device, or between two devices."""
-    figures = chip.per_device()
     if from_host or to_host:
-        link = figures.host or DEFAULT_HOST_LINK
-        return Cost(launch_seconds(chip) + target.bytes / link, 0.0, float(target.bytes))
+        link = price.device.host or DEFAULT_HOST_LINK
+        return Cost(price.launch + target.bytes / link, 0.0, float(target.bytes))
     moved = float(source.bytes + target.bytes)
-    rate = figures.scale_up if to_peer else figures.bandwidth
-    return Cost(launch_seconds(chip) + (moved / (rate * MEMORY_EFFICIENCY) if rate else 0.0), 0.0, moved)
+    if not to_peer:
+        return _cost(price, Kernel("elementwise", bytes=moved))
+    return Cost(price.launch + _sent(price, moved), 0.0, moved)
+
+
+def _sent(price: Price, nbytes: float) -> float:
+    """Seconds inside the fast domain; 0 where no source states its rate."""
+    rate = price.device.scale_up
+    return nbytes / (rate * price.constants.link.value) if rate else 0.0
 
 
 _RING_STEPS = {"allreduce_": 2.0}  # a ring all-reduce sends everything twice; the others once
 
 
-def collective(chip: Chip, name: str, nbytes: int, ranks: int) -> float:
+def collective(price: Price, name: str, nbytes: int, ranks: int) -> float:
     """Seconds of a ring collective over `ranks` devices inside the fast domain; nbytes of one rank's tensor."""
     if ranks < 2:
-        return launch_seconds(chip)
-    rate = chip.per_device().scale_up
-    steps = _RING_STEPS.get(name, 1.0) * (ranks - 1) / ranks
-    return launch_seconds(chip) + (steps * nbytes / (rate * MEMORY_EFFICIENCY) if rate else 0.0)
+        return price.launch
+    return price.launch + _sent(price, _RING_STEPS.get(name, 1.0) * (ranks - 1) / ranks * nbytes)
 
 
 def unknown_figures(chip: Chip, dtypes: Sequence[str]) -> list[str]:

@@ -39,12 +39,22 @@ def _linear(call: Call) -> float:
     return 2.0 * prod(inputs[0]) * inputs[1][0]
 
 
+def _grouped(call: Call) -> float:
+    """(rows, k) × one (k, n) for each group of rows; or both split along their rows, for the gradient of weights."""
+    x, weight = call[0][:2]
+    return 2.0 * prod(x) * weight[-1]
+
+
 def _attention(products: int, query: int) -> Work:
-    """`products` matrix products over (batch, heads, queries, keys): 2 forward, 5 backward (one is recomputed)."""
+    """`products` matrix products over (batch, heads, queries, keys): 2 forward, 5 backward (one is recomputed).
+
+    The flag says that it is causal: a query sees its own key and those before.
+    """
 
     def flops(call: Call) -> float:
         q, k = call[0][query], call[0][query + 1]
-        return 2.0 * products * prod(q) * k[-2]
+        keys = k[-2] - (min(q[-2], k[-2]) - 1) / 2 if call[2] else k[-2]
+        return 2.0 * products * prod(q) * keys
 
     return flops
 
@@ -75,6 +85,7 @@ _WORK: dict[str, Work] = {
     "baddbmm": _matmul(1),
     "addbmm": _matmul(1),
     "linear": _linear,
+    "_grouped_mm": _grouped,
     "convolution": _convolution(1, 0),
     "convolution_overrideable": _convolution(1, 0),
     "convolution_backward": _convolution(2, 1),
@@ -92,7 +103,7 @@ def flops(operator: str, inputs: Sequence[Shape], outputs: Sequence[Shape], *, f
     """Floating-point operations of one call; 0 for operators that only move or map elements.
 
     operator   'aten::addmm.out'
-    flag       the operator's own flag that changes the count: transposed, for convolutions
+    flag       the operator's own flag that changes the count: transposed, for convolutions; causal, for attention
     """
     name = operator.removeprefix("aten::").split(".")[0]
     work = _WORK.get(name)

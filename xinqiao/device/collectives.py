@@ -45,6 +45,7 @@ class Collectives:
 
     def __init__(self, chip: Chip, core: Core) -> None:
         self.chip, self.core, self.device = chip, core, chip.torch.device
+        self.price = roofline.price(chip)
         self.traffic: dict[tuple[str, str], Traffic] = {}  # by operator and the back end that the program asked for
         self._library = torch.library.Library("c10d", "IMPL")
         namespace = torch.ops.xinqiao_cuda if core.cuda else torch.ops.xinqiao_vendor
@@ -90,7 +91,7 @@ class Collectives:
         group = next((a for a in arguments if isinstance(a, dist.ProcessGroup)), None)
         ranks = group.size() if group is not None else dist.get_world_size()
         sent = sum(t.numel() * t.element_size() for t in tensors)
-        seconds = roofline.collective(self.chip, name, sent, ranks)
+        seconds = roofline.collective(self.price, name, sent, ranks)
         self.core.advance(f"c10d::{name}".encode(), self.core.current(), seconds)
         backend = dist.get_backend(group)
         own = backend == self.chip.torch.collective

@@ -40,6 +40,7 @@ class Judge:
 
     def __init__(self, chip: Chip, core: Core, policy: Policy | None) -> None:
         self.chip, self.core, self.policy = chip, core, policy
+        self.price = roofline.price(chip)
         self.answers: dict[tuple[str, int], Answer] = {}
         self.lines: dict[tuple[str, int], str] = {}
         self.composed: list[str] = []
@@ -85,17 +86,17 @@ class Judge:
         if operator == "aten::copy_" and inputs and outputs:
             from_host, to_host, to_peer = bits(flags)
             cost = roofline.copy(
-                self.chip, inputs[0], outputs[0], from_host=from_host, to_host=to_host, to_peer=to_peer
+                self.price, inputs[0], outputs[0], from_host=from_host, to_host=to_host, to_peer=to_peer
             )
         elif action == _FALLBACK:
-            cost = roofline.on_host(self.chip, inputs, outputs)
+            cost = roofline.on_host(self.price, inputs, outputs)
         elif operator.startswith(OWN):
-            cost, fits = roofline.own(self.chip, operator.removeprefix(OWN), dtype, inputs, outputs, numbers)
+            cost, fits = roofline.own(self.price, operator.removeprefix(OWN), dtype, inputs, outputs, numbers)
             for found in fits:
                 if found.missed:
                     self._note(operator, found.missed.name, found.broken)
         else:
-            cost = roofline.operator(self.chip, operator, dtype, inputs, outputs, flag=any(bits(flags)[:1]))
+            cost = roofline.operator(self.price, operator, dtype, inputs, outputs, flag=any(bits(flags)[:1]))
         out[0], out[1], out[2] = cost
 
     def _note(self, operator: str, missed: str, broken: tuple[str, ...]) -> None:

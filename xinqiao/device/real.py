@@ -29,7 +29,7 @@ class RealRun(TorchDispatchMode):
 
     def __init__(self, chip: Chip, *, evidence: bool = False) -> None:
         super().__init__()
-        self.chip = chip
+        self.chip, self.price = chip, roofline.price(chip)
         self.counts: Counter[Key] = Counter()
         self.journal = RealJournal(chip.torch.device) if evidence else None
         self.__enter__()
@@ -74,7 +74,7 @@ class RealRun(TorchDispatchMode):
 
     def _row(self, key: Key, count: int) -> OperatorRow:
         name, dtype, inputs, outputs = key
-        cost = roofline.operator(self.chip, name, dtype, [Tensor(*t) for t in inputs], [Tensor(*t) for t in outputs])
+        cost = roofline.operator(self.price, name, dtype, [Tensor(*t) for t in inputs], [Tensor(*t) for t in outputs])
         return OperatorRow(
             operator=name, dtype=dtype, shapes=[list(shape) for shape, _ in (*inputs, *outputs)], count=count,
             seconds=cost.seconds * count, flops=cost.flops * count, bytes=cost.bytes * count,

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from xinqiao.cost import roofline
+from xinqiao.cost.aten import kernel as lower
 from xinqiao.device import dtypes
 from xinqiao.device.core import STREAMS, MemoryFigures
 from xinqiao.device.judge import unpack
@@ -67,6 +68,8 @@ def _operators(session: Session) -> list[OperatorRow]:
             continue  # a mark of the journal
         call = unpack(row.operator, row.shapes)
         answer = session.judge.answers.get((call.operator, row.dtype))
+        kernel = lower(call.operator, call.dtype, call.inputs, call.outputs)
+        kernel = kernel._replace(flops=row.flops / row.calls)
         rows.append(
             OperatorRow(
                 operator=call.operator,
@@ -77,6 +80,8 @@ def _operators(session: Session) -> list[OperatorRow]:
                 flops=row.flops,
                 bytes=row.bytes,
                 support=answer.state if answer else "native",
+                kind=kernel.kind,
+                bound=session.judge.price.kernel(kernel).bound,
             )
         )
     return sorted(rows, key=lambda r: (-r.seconds, r.operator, r.dtype, r.shapes))
@@ -99,6 +104,7 @@ def _memory(session: Session, device: int, figures: MemoryFigures) -> Memory:
         peak=figures.peak,
         end=figures.current,
         curve=[MemoryPoint(seconds=s, bytes=b) for s, b in session.core.memory_curve(device)],
+        parts=session.held.parts(device) if session.held else {},
         holders=sorted(holders, key=lambda h: (-h.bytes, h.line, h.module))[:HOLDERS],
     )
 

@@ -14,6 +14,7 @@ from xinqiao.device import api, cuda, vendor
 from xinqiao.device.collectives import Collectives
 from xinqiao.device.core import Core
 from xinqiao.device.ending import settle_at_exit
+from xinqiao.device.held import Held
 from xinqiao.device.judge import Judge
 from xinqiao.device.lines import LIBRARY_PREFIXES
 from xinqiao.device.module_values import ModuleValues, mark_modes
@@ -32,6 +33,7 @@ class Session:
     core: Core
     judge: Judge
     watch: Watch | None  # None: no record was asked for, and memory goes by line only
+    held: Held | None
     collectives: Collectives | None
     shapes: bool
     devices: int
@@ -76,6 +78,7 @@ def keep_record(session: Session, *, trace: bool = False, values: bool = False) 
     values   also note what each module is given and gives, and its gradients, in the journal
     """
     session.watch = Watch(session.core.module)
+    session.held = Held(session.watch)
     if values:
         namespace = torch.ops.xinqiao_cuda if session.core.cuda else torch.ops.xinqiao_vendor
         ModuleValues(session.watch, session.chip.torch.device, namespace.note.default)
@@ -91,6 +94,8 @@ def vendor_package(chip: Chip) -> str | None:
 
 
 def _refuse_conflicts(chip: Chip) -> None:
+    if chip.torch.device == "cpu":
+        raise InputError(f"{chip.name} is this or another processor, not a chip to run on; `xinqiao size` can price it")
     if chip.torch.device != "cuda":
         owner = torch._C._get_privateuse1_backend_name()
         if owner != "privateuseone":
@@ -115,7 +120,7 @@ def _start(chip: Chip, *, shapes: bool, policy: Policy | None, devices: int | No
     major, minor = cuda.capability(chip)
     hip = bool(chip.cuda and chip.cuda.hip)
     started = core.start(
-        name.encode(), word.encode(), count, float(figures.capacity or 0), roofline.launch_seconds(chip),
+        name.encode(), word.encode(), count, float(figures.capacity or 0), roofline.price(chip).launch,
         int(shapes), int(host_rng), major, minor, int(hip),
     )  # fmt: skip
     if not started:
@@ -130,4 +135,4 @@ def _start(chip: Chip, *, shapes: bool, policy: Policy | None, devices: int | No
         api.print_from_the_host(name)
     settle_at_exit()
     collectives = Collectives(chip, core) if dist.is_available() else None
-    return Session(chip, core, judge, None, collectives, shapes, count)
+    return Session(chip, core, judge, None, None, collectives, shapes, count)

@@ -9,8 +9,9 @@ import msgspec
 
 from xinqiao.errors import InputError
 from xinqiao.record.schema import SCHEMA, PortRecord, ProofRecord, RunRecord
+from xinqiao.record.sizes import SizeRecord, unfolded
 
-Record = RunRecord | PortRecord | ProofRecord
+Record = RunRecord | PortRecord | ProofRecord | SizeRecord
 PROOF = "proof.json"
 KEPT = ("original.json", "original.rank*.json", "port.json", "port.rank*.json", PROOF)  # what `prove --out` leaves
 _NOT_IN_JSON = {"nan", "inf", "-inf"}  # how numbers that JSON lacks are written
@@ -63,6 +64,8 @@ def read_all(paths: Iterable[Path]) -> list[Record]:
 
 def _with_all_numbers(data: Any) -> Any:
     """Numbers that JSON lacks, as numbers again; anything else is left for the check of types."""
+    if isinstance(data, dict) and data.get("kind") == "size":
+        return unfolded(data)
     for readback in _dicts(data, "readbacks"):
         values = readback.get("values")
         if isinstance(values, list):

@@ -1,7 +1,7 @@
 """What a run and a port leave behind: the JSON files that every other part reads. SI units throughout.
 
-A file is `{"schema": 1, "kind": "run" | "port", ...}`; unknown keys are refused on reading, so that a file from a
-newer version is never half understood.
+A file is `{"schema": 1, "kind": "run" | "port" | "proof", ...}` (what `size` answers: sizes.py); unknown keys are
+refused on reading, so that a file from a newer version is never half understood.
 """
 
 from typing import Literal
@@ -26,6 +26,8 @@ class OperatorRow(Struct, forbid_unknown_fields=True, kw_only=True):
     flops: float
     bytes: float
     support: Support
+    kind: str = ""  # of kernel: 'gemm', 'grouped_gemm', 'prefill_attention', 'decode_attention', 'elementwise'
+    bound: str = ""  # by what most of the time is: 'compute', 'attention', 'memory', 'cache', 'launch'
 
 
 class Holder(Struct, forbid_unknown_fields=True, kw_only=True):
@@ -50,6 +52,7 @@ class Memory(Struct, forbid_unknown_fields=True, kw_only=True):
     end: int
     curve: list[MemoryPoint]
     holders: list[Holder]  # alive at the peak, largest first
+    parts: dict[str, int] = {}  # bytes of 'parameters', 'buffers', 'gradients' and 'optimizer', where there are any
 
 
 class Collective(Struct, forbid_unknown_fields=True, kw_only=True):

@@ -41,6 +41,11 @@ def percent(part: float) -> str:
     return f"{100 * part:.0f} %" if part >= 0.1 or part == 0 else f"{100 * part:.1f} %"
 
 
+def figure(value: float) -> str:
+    """Three significant digits: '190', '1,640', '0.0042'."""
+    return _three(value) if value >= 1 or value == 0 else f"{value:.3g}"
+
+
 def exact(value: float) -> str:
     """Nine digits, enough to tell two float32 apart: '2.81915760'."""
     return f"{value:.9g}"

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from xinqiao.report.size_words import SIZE_WORDS
+
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = ("en", "zh")
 
@@ -239,6 +241,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "wall": ("wall time", "实际用时"),
     "exit_code": ("exit code", "退出码"),
     "versions": ("versions", "版本"),
+    **SIZE_WORDS,
 }
 
 

@@ -56,6 +56,7 @@ TORCH_LIBRARY_IMPL(aten, XQ_KEY, m) {
   m.impl("set_.source_Tensor", set_tensor);
   m.impl("record_stream", record_stream);
   m.impl("_has_compatible_shallow_copy_type", same_kind);
+  m.impl("_grouped_mm", torch::CppFunction::makeFromBoxedFunction<&grouped_product>());
   m.impl("_thnn_fused_lstm_cell", lstm_cell);
   m.impl("_thnn_fused_lstm_cell_backward_impl", lstm_cell_backward);
   m.impl("_thnn_fused_gru_cell", gru_cell);

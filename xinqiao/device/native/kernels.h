@@ -32,11 +32,12 @@ std::vector<Tensor> tensors_of(const std::tuple<Parts...>& parts) {
   return all;
 }
 
-// One operator of our own: permit it, run `body` on host tensors, account for it.
+// One operator of our own: permit it, run `body` on host tensors, account for it. causal: of attention.
 template <class Body>
-auto account(const char* name, std::initializer_list<Tensor> inputs, const Body& body) {
+auto account(const char* name, std::initializer_list<Tensor> inputs, const Body& body, bool causal = false) {
   auto& op = make_operator(name);
   Shapes shapes;
+  if (causal) shapes.flag(true);
   int dtype = (int)c10::kFloat, rank = -1;
   c10::DeviceIndex d = -1;
   for (const auto& t : inputs) {
@@ -226,9 +227,11 @@ inline std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor> gru_cell_backward(cons
 
 // Whether the CPU has a fused kernel for these arguments, whatever kernels the program has switched off for the device
 // (the rules of ATen's sdp_utils_cpp.cpp). Where it has none (dropout, grouped heads, a mask that needs a gradient), the
-// chip would take its own, and the virtual one computes the same with the math kernel.
+// chip would take its own, and the virtual one computes the same with the math kernel. Without arithmetic there is
+// nothing to compute, so that in shapes mode dropout and grouped heads are fused as on the chip.
 inline bool host_is_fused(const sdp::sdp_params& p) {
-  if (p.dropout > 0.0 || p.enable_gqa || p.query.is_nested() || (p.attn_mask && p.attn_mask->requires_grad())) return false;
+  if (!config.shapes && (p.dropout > 0.0 || p.enable_gqa)) return false;
+  if (p.query.is_nested() || (p.attn_mask && p.attn_mask->requires_grad())) return false;
   const auto head = p.query.size(-1);
   if (head != p.key.size(-1) || head != p.value.size(-1)) return false;
   constexpr std::array dtypes{at::kFloat, at::kDouble, at::kBFloat16, at::kHalf};
@@ -242,6 +245,11 @@ struct Attention {
 };
 inline Attention attend(const Tensor& q, const Tensor& k, const Tensor& v, const MaybeTensor& mask, bool causal, std::optional<double> scale) {
   const auto d = q.device().index();
+  if (config.shapes) {
+    const auto options = to_host(q).options();
+    const auto out = at::empty({q.size(0), q.size(2), q.size(1), v.size(3)}, options).transpose(1, 2);
+    return {adopt(out, d), adopt(at::empty({q.size(0), q.size(1), q.size(2)}, options.dtype(c10::kFloat)), d)};
+  }
   const auto host_mask = mask && mask->defined() ? MaybeTensor(to_host(*mask)) : std::nullopt;
   auto [out, logsumexp] = at::_scaled_dot_product_flash_attention_for_cpu(to_host(q), to_host(k), to_host(v), 0.0, causal, host_mask, scale);
   return {adopt(out, d), adopt(logsumexp, d)};
@@ -249,6 +257,7 @@ inline Attention attend(const Tensor& q, const Tensor& k, const Tensor& v, const
 inline std::tuple<Tensor, Tensor, Tensor> attend_backward(const Tensor& grad, const Tensor& q, const Tensor& k, const Tensor& v, const Attention& a,
     const MaybeTensor& mask, bool causal, std::optional<double> scale) {
   const auto d = q.device().index();
+  if (config.shapes) return {adopt(at::empty_like(to_host(q)), d), adopt(at::empty_like(to_host(k)), d), adopt(at::empty_like(to_host(v)), d)};
   const auto host_mask = mask && mask->defined() ? MaybeTensor(to_host(*mask)) : std::nullopt;
   auto [gq, gk, gv] = at::_scaled_dot_product_flash_attention_for_cpu_backward(to_host(grad), to_host(q), to_host(k), to_host(v), to_host(a.out),
       to_host(a.logsumexp), 0.0, causal, host_mask, scale);
@@ -267,6 +276,12 @@ inline void note_values(at::TensorList tensors, std::string_view name, int64_t m
 inline Tensor host_alias(const Tensor& t) {
   TORCH_CHECK(!config.shapes, "Collectives move data, and shapes mode has none: run without --shapes, or with one process");
   return to_host(t);
+}
+
+// One kernel on a chip. On the CPU it is a product for each group, whose rows are values that shapes mode does not have.
+inline void grouped_product(const c10::OperatorHandle& handle, torch::jit::Stack* stack) {
+  if (config.shapes) return fallback(handle, stack);
+  handle.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack);
 }
 
 inline std::vector<std::string> registered; // for the check that nothing bypasses the fallback

@@ -28,19 +28,19 @@ inline std::tuple<Tensor, Tensor, Tensor, Tensor, c10::SymInt, c10::SymInt, Tens
   return account("aten::_scaled_dot_product_flash_attention", {q, k, v}, [&] {
     auto a = attend(q, k, v, std::nullopt, causal, scale);
     return std::make_tuple(a.out, a.logsumexp, Tensor(), Tensor(), q.sym_size(2), k.sym_size(2), no_seed(q), no_seed(q), Tensor());
-  });
+  }, causal);
 }
 inline std::tuple<Tensor, Tensor, Tensor> flash_attention_backward(const Tensor& grad, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& out,
     const Tensor& logsumexp, const Tensor&, const Tensor&, c10::SymInt, c10::SymInt, double, bool causal, const Tensor&, const Tensor&, std::optional<double> scale) {
   return account("aten::_scaled_dot_product_flash_attention_backward", {grad, q, k, v},
-      [&] { return attend_backward(grad, q, k, v, {out, logsumexp}, std::nullopt, causal, scale); });
+      [&] { return attend_backward(grad, q, k, v, {out, logsumexp}, std::nullopt, causal, scale); }, causal);
 }
 inline std::tuple<Tensor, Tensor, Tensor, Tensor> efficient_attention(const Tensor& q, const Tensor& k, const Tensor& v, const MaybeTensor& mask, bool, double,
     bool causal, std::optional<double> scale) {
   return account("aten::_scaled_dot_product_efficient_attention", {q, k, v}, [&] {
     auto a = attend(q, k, v, mask, causal, scale);
     return std::make_tuple(a.out, a.logsumexp, no_seed(q), no_seed(q));
-  });
+  }, causal);
 }
 inline std::tuple<Tensor, Tensor, Tensor, Tensor> efficient_attention_backward(const Tensor& grad, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask,
     const Tensor& out, const Tensor& logsumexp, const Tensor&, const Tensor&, double, std::array<bool, 4>, bool causal, std::optional<double> scale) {
@@ -48,7 +48,7 @@ inline std::tuple<Tensor, Tensor, Tensor, Tensor> efficient_attention_backward(c
   return account("aten::_scaled_dot_product_efficient_attention_backward", {grad, q, k, v}, [&] {
     auto [gq, gk, gv] = attend_backward(grad, q, k, v, {out, logsumexp}, mask, causal, scale);
     return std::make_tuple(gq, gk, gv, Tensor());
-  });
+  }, causal);
 }
 
 // softmax(half, dtype=float) is one kernel on CUDA; on the CPU the input is converted first. The results are the same.

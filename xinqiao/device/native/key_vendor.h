@@ -24,7 +24,7 @@ inline std::tuple<Tensor, Tensor, Tensor, Tensor, c10::SymInt, c10::SymInt, Tens
   return account("aten::_scaled_dot_product_fused_attention_overrideable", {q, k, v}, [&] {
     auto a = attend(q, k, v, mask, causal, scale);
     return std::make_tuple(a.out, a.logsumexp, Tensor(), Tensor(), q.sym_size(2), k.sym_size(2), no_seed(q), no_seed(q), Tensor());
-  });
+  }, causal);
 }
 inline std::tuple<Tensor, Tensor, Tensor, Tensor> fused_attention_backward(const Tensor& grad, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& mask,
     std::array<bool, 4>, const Tensor& out, const Tensor& logsumexp, const Tensor&, const Tensor&, c10::SymInt, c10::SymInt, double, bool causal, const Tensor&,
@@ -32,7 +32,7 @@ inline std::tuple<Tensor, Tensor, Tensor, Tensor> fused_attention_backward(const
   return account("aten::_scaled_dot_product_fused_attention_overrideable_backward", {grad, q, k, v}, [&] {
     auto [gq, gk, gv] = attend_backward(grad, q, k, v, {out, logsumexp}, mask, causal, scale);
     return std::make_tuple(gq, gk, gv, Tensor());
-  });
+  }, causal);
 }
 
 TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
