@@ -7,14 +7,16 @@ is left out, so that the time is a lower bound; `unknown_figures` names them.
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from xinqiao.chips import nodes
 from xinqiao.chips.fused import Fit, fit
 from xinqiao.chips.performance import FORMATS
 from xinqiao.chips.spec import Chip
-from xinqiao.cost import aten, software
+from xinqiao.cost import aten, links, software
 from xinqiao.cost.kernel import Kernel
 from xinqiao.cost.own import Work
 from xinqiao.cost.own import work as work_of
 from xinqiao.cost.price import Price
+from xinqiao.cost.unknown import Unknown
 from xinqiao.cost.work import Tensor
 
 DEFAULT_HOST_LINK = 24e9  # bytes/s: PCIe 4.0 x16 as measured programs see it
@@ -93,14 +95,19 @@ def _sent(price: Price, nbytes: float) -> float:
     return nbytes / (rate * price.constants.link.value) if rate else 0.0
 
 
-_RING_STEPS = {"allreduce_": 2.0}  # a ring all-reduce sends everything twice; the others once
-
-
 def collective(price: Price, name: str, nbytes: int, ranks: int) -> float:
-    """Seconds of a ring collective over `ranks` devices inside the fast domain; nbytes of one rank's tensor."""
-    if ranks < 2:
-        return price.launch
-    return price.launch + _sent(price, _RING_STEPS.get(name, 1.0) * (ranks - 1) / ranks * nbytes)
+    """Seconds of a collective over the first `ranks` devices of the chip's usual machine; nbytes of one rank's tensors.
+
+    A link's rate that no source states is left out.
+    """
+    constants = price.constants
+    reached = links.Efficiency(constants.link.value, constants.latency.value)
+    exchange = links.all_reduce if name == "allreduce_" else links.all_gather
+    try:
+        moved = exchange(nodes.of(price.chip), links.Group(ranks), nbytes, reached).total
+    except Unknown:
+        moved = 0.0
+    return price.launch + moved
 
 
 def unknown_figures(chip: Chip, dtypes: Sequence[str]) -> list[str]:
