@@ -90,4 +90,4 @@ def test_collectives():
     )
     assert one == server.launch
     assert eight == pytest.approx(2 * gather, rel=0.01)
-    assert sixteen > 1.5 * eight  # beyond the server, over slower links
+    assert sixteen > eight  # an eighth of the bytes leaves the server meanwhile, after more hops
