@@ -13,8 +13,8 @@ from xinqiao.cost.roofline import unknown_figures
 from xinqiao.cost.time import Time
 from xinqiao.record.schema import OperatorRow
 from xinqiao.size.answer import Answer, Fits, Row
-from xinqiao.size.build import energy, limits, roofs
 from xinqiao.size.plan import Formats, Plan
+from xinqiao.size.telling import energy, limits, roofs
 from xinqiao.size.traced import Traced, trace
 
 STACK = "eager"  # PyTorch as the program is written
