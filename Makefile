@@ -23,13 +23,14 @@ $(READY): pyproject.toml
 run: $(READY)
 	$(BIN)/python examples/move_gpt.py
 
-# The operators' tests beside the others, each of the two on its own core.
+# What computes beside what runs programs, each of the two on its own core.
 PYTEST := $(BIN)/python -m pytest -m "not matrix and not nightly and not ascend"
+COMPUTING := tests/ops tests/cost tests/size
 test: $(VENV)/.packages
 	@mkdir -p build
-	OMP_NUM_THREADS=1 $(PYTEST) tests/ops > build/test-ops.log 2>&1 & operators=$$!; \
-	$(PYTEST) --ignore tests/ops; others=$$?; \
-	wait $$operators; operators=$$?; cat build/test-ops.log; exit $$((others + operators))
+	OMP_NUM_THREADS=1 $(PYTEST) $(COMPUTING) > build/test-computing.log 2>&1 & computing=$$!; \
+	$(PYTEST) $(COMPUTING:%=--ignore %); others=$$?; \
+	wait $$computing; computing=$$?; cat build/test-computing.log; exit $$((others + computing))
 
 # Published packages that the tests run.
 $(VENV)/.packages: $(READY) tests/real/requirements.txt tests/real/no-deps.txt
