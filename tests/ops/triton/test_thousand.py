@@ -14,10 +14,21 @@ pytestmark += [pytest.mark.filterwarnings("ignore::RuntimeWarning")]  # NumPy's,
 HUNDREDS = pytest.mark.parametrize("hundred", range(10))
 
 
+def last_queries(q, rows, most=3):
+    """Of each sequence: the interpreter takes a second for a few queries."""
+    taken, made = [], []
+    for first, count, key, keys, before in rows.tolist():
+        n = min(count, most)
+        made.append([sum(map(len, taken)), n, key, keys, before + count - n])
+        taken.append(q[first + count - n : first + count])
+    return torch.cat(taken), torch.tensor(made)
+
+
 @HUNDREDS
 def test_blocks(hundred):
     for seed in range(100 * hundred, 100 * hundred + 100):
         q, k, _, rows, rule, scale = test_nsa_choice.awkward(seed)
+        q, rows = last_queries(q, rows)
         if q.dtype == torch.bfloat16:  # the interpreter has none
             q, k = q.half(), k.half()
         assert torch.equal(nsa.choose(q, k, rows, rule, scale), reference_nsa.choose(q, k, rows, rule, scale)), seed
