@@ -9,6 +9,7 @@ from xinqiao.errors import InputError
 
 MOST_BYTES = 10 << 20  # of a configuration
 MOST_DEPTH = 64
+_CHECKED = frozenset((str, dict, list))  # what json makes that may be wrong inside
 
 
 def shown(name: str) -> str:
@@ -62,6 +63,7 @@ def _check(value: object, depth: int) -> None:
         if not depth:
             raise RecursionError
         for child in value.values() if isinstance(value, dict) else value:
-            _check(child, depth - 1)
+            if type(child) in _CHECKED:  # not a call for each of millions of numbers
+                _check(child, depth - 1)
         for key in value if isinstance(value, dict) else ():
             key.encode()

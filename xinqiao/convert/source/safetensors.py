@@ -19,6 +19,7 @@ from xinqiao.errors import InputError
 MOST_BYTES = 100_000_000  # of a header, as the format's own reader allows
 MOST_TENSORS = 2_000_000
 MOST_METADATA = 10 << 20  # bytes
+MOST_NAME = 1 << 16  # bytes, with the space around it
 BITS = {
     **dict.fromkeys(("F64", "I64", "U64", "C64"), 64),
     **dict.fromkeys(("F32", "I32", "U32"), 32),
@@ -84,7 +85,7 @@ def _rows(file: Path, text: bytes) -> Iterator[tuple[str, bytes]]:
         return
     at, more, seen = 1, text[:1] == b"{", False
     while more:
-        key = _NAME.match(text, at)
+        key = _NAME.match(text, at, at + MOST_NAME)
         name = _decoded(key[1]) if key else None
         if key is None or name is None:
             break
