@@ -63,7 +63,7 @@ def test_the_best_is_what_trying_everything_finds(model, chip, chips, phase):
         made = setting.prefill() if phase == "prefill" else setting.steps(setting.sequences)
         return made.per_second / setting.chips
 
-    tried = [s for s in all_settings(asked) if s.memory(1).total <= s.usable]
+    tried = [s for s in all_settings(asked) if s.memory(1).total <= s.engine.usable]
     kept = [rate(s) for s in tried if phase == "prefill" or s.per_token(s.sequences) <= 0.05 * 1.001]
     assert rate(found) == pytest.approx(max(kept))
 
@@ -116,10 +116,10 @@ def test_as_many_sequences_as_fit_do_fit_and_more_do_not(model, chip, chips, inp
         inputs = model_of(model).context - 512
     for setting in all_settings(request(model, chip, chips=chips, input=inputs)):
         if 1 <= setting.most < setting.engine.software.sequences:
-            assert setting.memory(setting.most).total <= setting.usable * 1.001
-            assert setting.memory(setting.most * 1.01).total > setting.usable
+            assert setting.memory(setting.most).total <= setting.engine.usable * 1.001
+            assert setting.memory(setting.most * 1.01).total > setting.engine.usable
         elif setting.most >= 1:
-            assert setting.memory(setting.most).total <= setting.usable
+            assert setting.memory(setting.most).total <= setting.engine.usable
 
 
 def test_a_plan_without_a_speed_is_the_one_that_leaves_the_most_room():

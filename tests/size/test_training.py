@@ -75,3 +75,12 @@ def test_the_optimizer_moves_28_bytes_a_parameter_that_is_its_own(shards, share)
     made = engine(made=DENSE)
     none, some = (step(made, Training(1, 2048, trained=n, shards=shards)).memory for n in (0.0, 1e9))
     assert some - none == pytest.approx(28e9 * share / made.price.memory)
+
+
+@pytest.mark.parametrize(("recompute", "passes"), [(0.0, 2), (1.0, 3)])
+def test_weights_in_parts_are_fetched_for_every_pass(recompute, passes):
+    """ZeRO-3: for the forward pass, the backward one, and what is computed again; here nothing hides them."""
+    made = engine(Plan(dp=8), DENSE, overlap=0.0)
+    plain, parts = (step(made, Training(4, 2048, recompute=recompute, gathered=n)).seconds for n in (0.0, 1e9))
+    fetched = transfer(made, Message("all_gather", 1e9, 8, 1))
+    assert parts - plain == pytest.approx(4 * passes * fetched.total)

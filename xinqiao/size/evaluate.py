@@ -1,7 +1,6 @@
 """One plan: does it fit, how many sequences at a time, how fast."""
 
 from functools import cached_property
-from math import inf
 
 from xinqiao.cost.price import Interval, interval
 from xinqiao.cost.time import Time
@@ -42,22 +41,16 @@ class Setting:
         return memory(model, self.plan, self.formats, Inference(sequences, held, tokens))
 
     @cached_property
-    def usable(self) -> float:
-        """Bytes of one device that the software takes; infinite where no source states the capacity."""
-        capacity = self.engine.price.device.capacity
-        return inf if capacity is None else capacity * self.engine.software.memory
-
-    @cached_property
     def most(self) -> float:
         """Sequences of one replica that fit; below 1: the model does not."""
         limit = float(self.engine.software.sequences)
-        if self.memory(limit).total <= self.usable:
+        if self.memory(limit).total <= self.engine.usable:
             return limit
         none, some = self.memory(0).total, 64.0
-        if none >= self.usable:
+        if none >= self.engine.usable:
             return 0.0
         while True:  # memory grows as a line, and a little faster where many sequences are more tokens than a prompt
-            found = min((self.usable - none) / (self.memory(some).total - none) * some, limit)
+            found = min((self.engine.usable - none) / (self.memory(some).total - none) * some, limit)
             if found <= some * 1.001:
                 return found
             some = found

@@ -1,5 +1,6 @@
 """Seconds of one iteration of one replica: its operators priced, hidden behind each other, and the host's share."""
 
+from math import inf
 from typing import NamedTuple
 
 from xinqiao.chips import nodes
@@ -30,6 +31,12 @@ class Engine(NamedTuple):
     @property
     def software(self) -> Software:
         return self.price.software
+
+    @property
+    def usable(self) -> float:
+        """Bytes of one device that the software takes; infinite where no source states the capacity."""
+        capacity = self.price.device.capacity
+        return inf if capacity is None else capacity * self.software.memory
 
     def context(self, batch: Batch) -> Context:
         balance = self.price.constants.imbalance.value if self.imbalance is None else self.imbalance

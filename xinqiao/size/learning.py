@@ -1,8 +1,10 @@
 """The answer about a model that is trained or fine-tuned."""
 
+from msgspec.structs import replace
+
 from xinqiao.cost.price import Interval
 from xinqiao.size.answer import Answer
-from xinqiao.size.telling import NO_SPEED, Known, background, chips, limits, roofs, rows
+from xinqiao.size.telling import NO_SPEED, Known, background, chips, head, limits, rows
 from xinqiao.size.training_setting import TrainingSetting
 
 
@@ -15,25 +17,13 @@ class TrainingAnswer(Known):
 
     def answer(self) -> Answer:
         setting, request = self.setting, self.setting.request
-        fits = self.fits(setting.needs(setting.way), setting.usable, request.chip)
+        fits = self.fits(setting.needs(setting.way), setting.engine.usable, request.chip)
         self.too_large = fits.fits is False
         step = self.known(lambda: setting.step)
         rate = setting.interval(setting.per_second) if step else None
         self._assume()
-        return Answer(
-            model=request.model.name,
-            chip=request.chip.name,
-            title=request.chip.title,
-            phase=request.phase,
-            chips=chips(setting.plan, request),
-            devices=setting.plan.devices,
-            plan=setting.plan,
-            formats=setting.formats,
-            software=request.software.title,
-            memory=fits,
-            batch_per_chip=setting.sequences / setting.chips,
-            roofs=roofs(request.chip),
-            bandwidth=request.chip.per_device().bandwidth,
+        return replace(
+            head(request, setting.engine, fits, setting.sequences / setting.chips),
             training_tokens_per_second_per_chip=rate,
             mfu=self.known(lambda: rate and self._utilisation(rate)),
             days=rate and self._days(rate),

@@ -83,7 +83,7 @@ def best(request: Request, formats: Formats) -> Setting:
         return min(late, key=lambda setting: setting.lateness)
     if not misfit:
         raise InputError(_no_plan(request))
-    return max(misfit, key=lambda setting: setting.usable - setting.memory(1).total)
+    return max(misfit, key=lambda setting: setting.engine.usable - setting.memory(1).total)
 
 
 def best_training(request: Request, formats: Formats) -> TrainingSetting:
@@ -97,7 +97,7 @@ def best_training(request: Request, formats: Formats) -> TrainingSetting:
         misfit += found
     if not misfit:
         raise InputError(_no_plan(request))
-    return max(misfit, key=lambda setting: setting.usable - setting.needs(setting.way).total)
+    return max(misfit, key=lambda setting: setting.engine.usable - setting.needs(setting.way).total)
 
 
 def _pace(setting: TrainingSetting) -> tuple[int, float]:

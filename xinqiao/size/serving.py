@@ -1,11 +1,13 @@
 """The answer about a model that serves."""
 
+from msgspec.structs import replace
+
 from xinqiao.cost.price import Interval
 from xinqiao.cost.time import Time
 from xinqiao.size.answer import Answer, Trade
 from xinqiao.size.evaluate import Setting
 from xinqiao.size.speed import Speed
-from xinqiao.size.telling import NO_SPEED, Known, background, chips, limits, roofs, rows
+from xinqiao.size.telling import NO_SPEED, Known, background, head, limits, rows
 
 
 class ServingAnswer(Known):
@@ -19,7 +21,7 @@ class ServingAnswer(Known):
         setting, request = self.setting, self.setting.request
         work = request.workload
         sequences = self.known(lambda: setting.sequences) or setting.most
-        fits = self.fits(setting.memory(max(sequences, 1.0)), setting.usable, request.chip)
+        fits = self.fits(setting.memory(max(sequences, 1.0)), setting.engine.usable, request.chip)
         self.too_large = fits.fits is False
         decode = self.known(lambda: setting.decode(sequences))
         prefill = self.known(setting.prefill)
@@ -28,20 +30,8 @@ class ServingAnswer(Known):
         shown = {"prefill": prefill, "serve": serve}.get(request.phase, decode)
         paced = serve if request.phase == "serve" else decode
         self._assume(sequences)
-        return Answer(
-            model=request.model.name,
-            chip=request.chip.name,
-            title=request.chip.title,
-            phase=request.phase,
-            chips=chips(setting.plan, request),
-            devices=setting.plan.devices,
-            plan=setting.plan,
-            formats=setting.formats,
-            software=request.software.title,
-            memory=fits,
-            batch_per_chip=sequences / setting.chips,
-            roofs=roofs(request.chip),
-            bandwidth=request.chip.per_device().bandwidth,
+        return replace(
+            head(request, setting.engine, fits, sequences / setting.chips),
             prefill_tokens_per_second_per_chip=self._rate(prefill),
             decode_tokens_per_second_per_chip=self._rate(decode),
             serving_tokens_per_second_per_chip=self._rate(serve),

@@ -8,7 +8,7 @@ from xinqiao.cost.kernel import Kernel
 from xinqiao.cost.price import TORCH
 from xinqiao.cost.time import Time, together
 from xinqiao.cost.unknown import Unknown
-from xinqiao.size.answer import Fits, Gain, Row
+from xinqiao.size.answer import Answer, Fits, Gain, Row
 from xinqiao.size.iteration import Engine, Priced
 from xinqiao.size.memory import Memory
 from xinqiao.size.plan import Plan
@@ -49,6 +49,25 @@ class Known:
         return Fits(memory._asdict(), memory.total, capacity, fits)
 
 
+def head(request: Request, engine: Engine, memory: Fits, batch_per_chip: float) -> Answer:
+    """What every answer says before its speeds."""
+    return Answer(
+        model=request.model.name,
+        chip=request.chip.name,
+        title=request.chip.title,
+        phase=request.phase,
+        chips=chips(engine.plan, request),
+        devices=engine.plan.devices,
+        plan=engine.plan,
+        formats=engine.formats,
+        software=request.software.title,
+        memory=memory,
+        batch_per_chip=batch_per_chip,
+        roofs=roofs(request.chip),
+        bandwidth=request.chip.per_device().bandwidth,
+    )
+
+
 def background(request: Request, engine: Engine) -> list[str]:
     """What every answer rests on."""
     told = [
@@ -66,7 +85,7 @@ def background(request: Request, engine: Engine) -> list[str]:
 _NEAR = {
     "measured": "to kernels measured on this device",
     "chip": "to published measurements of this chip",
-    "vendor": "to published measurements of this vendor's chips",
+    "vendor": "to what is published of this vendor's chips, and of others where it has nothing of a kind",
     "shared": "to other vendors' chips only: the interval is wide",
 }
 

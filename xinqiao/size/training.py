@@ -19,6 +19,7 @@ class Training(NamedTuple):
 
     recompute  share of the forward pass that is computed again in the backward one (gradient checkpointing)
     trained    parameters on one device that the optimizer updates, of which each holds 1/`shards` of the states
+    gathered   bytes of weights on one device that its replicas hold in parts (ZeRO-3), fetched for each pass of layers
     frozen     weights have no gradients: adapters beside them do, which cost next to nothing
     """
 
@@ -28,6 +29,7 @@ class Training(NamedTuple):
     recompute: float = 0.0
     trained: float = 0.0
     shards: int = 1
+    gathered: float = 0.0
     frozen: bool = False
 
 
@@ -43,6 +45,7 @@ def step(engine: Engine, training: Training) -> Time:
             computing.append(priced.time.times(1 + training.recompute + (BACKWARD_ATTENTION if core else back)))
         else:
             messages.append(priced.time.times(2.0))
+    messages.append(_fetched(engine, training).times(2 + training.recompute))
     slower = engine.price.constants.training.value
     micro = overlapped(together(computing).times(slower), together(messages), engine.software.overlap)
     bubble = (plan.pp - 1) / (count + plan.pp - 1)
@@ -50,6 +53,15 @@ def step(engine: Engine, training: Training) -> Time:
     return together(
         (overlapped(pipeline, _gradients(engine, training), engine.software.overlap), _update(engine, training))
     )
+
+
+def _fetched(engine: Engine, training: Training) -> Time:
+    """An all-gather of the weights for one pass of a micro-batch over the layers of all stages."""
+    plan = engine.plan
+    if plan.dp == 1 or not training.gathered:
+        return Time()
+    moved = transfer(engine, Message("all_gather", training.gathered * plan.pp, plan.dp, plan.tp * plan.cp))
+    return Time(link=moved.link, latency=moved.latency)
 
 
 def _gradients(engine: Engine, training: Training) -> Time:

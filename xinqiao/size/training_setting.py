@@ -1,7 +1,6 @@
 """One plan of training or fine-tuning: what it keeps on a device, and the seconds of a step."""
 
 from functools import cached_property
-from math import inf
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -56,12 +55,6 @@ class TrainingSetting:
     def frozen(self) -> bool:
         return self.request.lora_rank > 0
 
-    @cached_property
-    def usable(self) -> float:
-        """Bytes of one device; infinite where no source states the capacity."""
-        capacity = self.engine.price.device.capacity
-        return inf if capacity is None else capacity * self.engine.software.memory
-
     def needs(self, way: Way) -> Memory:
         """Bytes on one device."""
         whole = replace(self.formats, weights=self.formats.plain, experts="", activations="")
@@ -78,11 +71,11 @@ class TrainingSetting:
     @cached_property
     def way(self) -> Way:
         """The first that fits, or the last."""
-        return next((way for way in WAYS if self.needs(way).total <= self.usable), WAYS[-1])
+        return next((way for way in WAYS if self.needs(way).total <= self.engine.usable), WAYS[-1])
 
     @property
     def fits(self) -> bool:
-        return self.needs(self.way).total <= self.usable
+        return self.needs(self.way).total <= self.engine.usable
 
     @cached_property
     def step(self) -> Time:
@@ -97,6 +90,7 @@ class TrainingSetting:
             recompute=1.0 if way.checkpointing else 0.0,
             trained=trained,
             shards=plan.dp,
+            gathered=needs.weights if way.zero == 3 else 0.0,
             frozen=self.frozen,
         )
         return training.step(self.engine, work)
