@@ -4,7 +4,6 @@ import json
 import random
 import resource
 import sys
-import time
 from pathlib import Path
 
 import gguf
@@ -14,6 +13,7 @@ import torch
 from safetensors.torch import save
 
 from tests.convert.running import run
+from tests.processor import within
 from xinqiao.convert import Request, planned
 from xinqiao.convert.source import open_checkpoint
 from xinqiao.errors import InputError
@@ -125,16 +125,15 @@ def attack(folder, seeds, chance):
         (folder / name).write_bytes(mutated(seeds[name], chance) if name == victim else seeds[name])
     source = folder / victim if victim == "model.gguf" else folder
     watched[:] = [folder.resolve()]
-    begun = time.monotonic()
-    try:
-        with planned(source, Request(layout="bf16"), folder.parent / "out"):
-            return False
-    except InputError as error:
-        assert "\n" not in str(error)
-        return True
-    finally:
-        watched.clear()
-        assert time.monotonic() - begun < SECONDS
+    with within(SECONDS):
+        try:
+            with planned(source, Request(layout="bf16"), folder.parent / "out"):
+                return False
+        except InputError as error:
+            assert "\n" not in str(error)
+            return True
+        finally:
+            watched.clear()
 
 
 def campaign(folder, seeds, count, seed):
@@ -270,11 +269,9 @@ GGUFS = {
 def test_broken_gguf(name, tmp_path):
     path = tmp_path / "model.gguf"
     path.write_bytes(GGUFS[name])
-    begun = time.monotonic()
-    with pytest.raises(InputError) as caught:
+    with within(SECONDS), pytest.raises(InputError) as caught:
         open_checkpoint(path, allow_pickle=False, scratch=None)
     assert "model.gguf" in str(caught.value)
-    assert time.monotonic() - begun < SECONDS
 
 
 def test_headers_as_other_writers_leave_them(tmp_path):
