@@ -11,15 +11,14 @@ inline void arrange_f32(const Tokens &x, int64_t columns, float *arranged, float
     const int64_t width = steps_of(columns) * STEP;
     for (int64_t t = 0; t < x.count; t++) {
         bool large = false;
+        for (int64_t i = 0; i < columns; i++) large |= std::abs(read(x.row(t), x.number, i)) >= 0x1p96f;
+        restore[t] = large ? 0x1p32f : 1.0f;
         for (int64_t first = 0; first < width; first += STEP) {
             float wide[STEP] = {};
             const int64_t count = std::min(STEP, columns - first);
-            for (int64_t i = 0; i < count; i++) wide[i] = read(x.row(t), x.number, first + i);
-            for (int i = 0; i < STEP; i++) large |= std::abs(wide[i]) >= 0x1p96f;
+            for (int64_t i = 0; i < count; i++) wide[i] = read(x.row(t), x.number, first + i) / restore[t];
             E4m3ByF32::arrange(wide, arranged + t * width + first);
         }
-        restore[t] = large ? 0x1p32f : 1.0f;
-        for (int64_t i = 0; large && i < width; i++) arranged[t * width + i] *= 0x1p-32f;
     }
 }
 

@@ -10,7 +10,7 @@ struct Part {
 };
 
 inline void step_f32(const uint8_t *codes, const float *two, float *to) {
-    for (int i = 0; i < STEP; i++) to[i] = e4m3(codes[i]) * two[i / 32];
+    for (int half = 0; half < 2; half++) e4m3_values(codes + 32 * half, 32, two[half], to + 32 * half);
 }
 inline void step_bf16(const uint8_t *codes, const float *two, uint16_t *to) {
 #ifdef XQ_BF16_STEPS

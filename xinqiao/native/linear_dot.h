@@ -1,6 +1,7 @@
 // Rows of weights times a few tokens: every weight is read and decoded once for up to eight tokens.
 #pragma once
 #include "linear_steps.h"
+#include <limits>
 
 namespace xq {
 
@@ -27,9 +28,10 @@ template <typename T> struct Arranged {
 };
 
 template <int rows, int tokens, bool scaled, class Kind> class Dot {
-    static constexpr int CHAINS = !scaled && rows * tokens < 8 ? 2 : 1; // sums that do not wait for each other
+    static constexpr int CHAINS = !scaled && rows * tokens < Kind::CHAINED ? 2 : 1; // sums that do not wait for each other
     using Sum = decltype(Kind::zero());
     Sum sum[rows][tokens][CHAINS];
+    typename Kind::Seen seen[rows];
     const Kind &kind;
 
     void step(const typename Kind::Weights (&w)[rows], const typename Kind::Input *x, int64_t stride, const Floats (&scale)[rows]) {
@@ -69,7 +71,7 @@ template <int rows, int tokens, bool scaled, class Kind> class Dot {
             for (int r = 0; r < rows; r++) {
                 const uint8_t *at = w.at + r * w.stride + s * Kind::WIDTH;
                 for (int line = 0; line < Kind::WIDTH; line += 64) __builtin_prefetch(at + AHEAD * w.stride + line, 0, 2);
-                now[r] = kind.weights(at);
+                now[r] = kind.weights(at, seen[r]);
             }
             scales_of(s);
             step(now, x.at + s * STEP, x.stride, scale);
@@ -77,7 +79,7 @@ template <int rows, int tokens, bool scaled, class Kind> class Dot {
         if (const int64_t left = w.columns % STEP) {
             for (int r = 0; r < rows; r++) {
                 const Padded<uint8_t> last(w.at + r * w.stride + whole * Kind::WIDTH, left * Kind::WIDTH / STEP);
-                now[r] = kind.weights(last.at);
+                now[r] = kind.weights(last.at, seen[r]);
             }
             scales_of(whole);
             step(now, x.at + whole * STEP, x.stride, scale);
@@ -86,7 +88,8 @@ template <int rows, int tokens, bool scaled, class Kind> class Dot {
 
     auto value(int row, int token) const {
         const Sum &first = sum[row][token][0];
-        return total(CHAINS == 2 ? first + sum[row][token][CHAINS - 1] : first);
+        const auto found = total(CHAINS == 2 ? first + sum[row][token][CHAINS - 1] : first);
+        return seen[row].any() ? std::numeric_limits<decltype(found)>::quiet_NaN() : found;
     }
 };
 
@@ -97,19 +100,22 @@ template <typename T> struct Sums {
     bool add = false;
 };
 
-// `rows` rows times `tokens` <= most tokens. x has zeros for those up to `most`.
+// `rows` rows times `tokens` tokens, up to `most` at once. x has zeros for what the last ones lack.
 template <int together, int most, bool scaled, class Kind>
 void few(const Kind &kind, int64_t rows, Codes w, int64_t tokens, Arranged<typename Kind::Input> x, StepScales scales,
          Sums<typename Kind::Total> out) {
     int64_t row = 0;
     const auto take = [&](auto count) {
-        Dot<count.value, most, scaled, Kind> dot(kind);
-        dot.run({w.at + row * w.stride, w.stride, w.columns}, x, {scales.at + row * scales.stride, scales.stride});
-        for (int r = 0; r < count.value; r++)
-            for (int t = 0; t < tokens; t++) {
-                auto &to = out.at[t * out.stride + row + r];
-                to = out.add ? to + dot.value(r, t) : dot.value(r, t);
-            }
+        for (int64_t first = 0; first < tokens; first += most) {
+            Dot<count.value, most, scaled, Kind> dot(kind);
+            dot.run({w.at + row * w.stride, w.stride, w.columns}, {x.at + first * x.stride, x.stride},
+                    {scales.at + row * scales.stride, scales.stride});
+            for (int r = 0; r < count.value; r++)
+                for (int t = 0; t < std::min<int64_t>(most, tokens - first); t++) {
+                    auto &to = out.at[(first + t) * out.stride + row + r];
+                    to = out.add ? to + dot.value(r, t) : dot.value(r, t);
+                }
+        }
         row += count.value;
     };
     while (row + together <= rows) take(std::integral_constant<int, together>());
@@ -131,10 +137,11 @@ void dots(const Kind &kind, int64_t rows, Codes w, int64_t tokens, Arranged<type
         const Arranged<typename Kind::Input> from{x.at + first, x.stride};
         const StepScales by{scales.at + (scaled ? first / 32 : 0), scales.stride};
         const Sums<typename Kind::Total> to{out.at, out.stride, out.add || first > 0};
-        if (most == 1) few<4, 1, scaled>(kind, rows, codes, tokens, from, by, to);
-        if (most == 2) few<4, 2, scaled>(kind, rows, codes, tokens, from, by, to);
-        if (most == 4) few<4, 4, scaled>(kind, rows, codes, tokens, from, by, to);
-        if (most == 8) few<2, 8, scaled>(kind, rows, codes, tokens, from, by, to);
+        constexpr int R = Kind::ROWS, T = Kind::TOKENS;
+        if (most == 1) few<R, 1, scaled>(kind, rows, codes, tokens, from, by, to);
+        if (most == 2) few<R, 2, scaled>(kind, rows, codes, tokens, from, by, to);
+        if (most == 4) few<R, 4, scaled>(kind, rows, codes, tokens, from, by, to);
+        if (most == 8) few<T == 8 ? R / 2 : R, T, scaled>(kind, rows, codes, tokens, from, by, to);
     }
 }
 

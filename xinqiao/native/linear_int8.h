@@ -15,15 +15,48 @@ inline Ints operator+(Ints a, Ints b) { return {_mm512_add_epi32(a.v, b.v)}; }
 inline int32_t total(Ints a) { return _mm512_reduce_add_epi32(a.v); }
 
 // The instruction multiplies unsigned by signed: 128 is added to every weight, and `OFFSET` times a token's sum is too much.
-struct Int8Step {
+struct Int8Step : Tile<4, 8, 8> {
     using Input = int8_t;
+    using Seen = Unseen;
     using Weights = __m512i;
     using Total = int32_t;
     static constexpr int PARTS = 1, WIDTH = 64, OFFSET = 128;
     static Ints zero() { return {_mm512_setzero_si512()}; }
-    Weights weights(const uint8_t *at) const { return _mm512_xor_si512(_mm512_loadu_si512(at), _mm512_set1_epi8(char(0x80))); }
+    Weights weights(const uint8_t *at, Seen &) const { return _mm512_xor_si512(_mm512_loadu_si512(at), _mm512_set1_epi8(char(0x80))); }
     static __m512i input(int, const Input *x) { return _mm512_load_si512(x); }
     Ints part(int, const Weights &w, __m512i x, Ints sum) const { return {_mm512_dpbusd_epi32(sum.v, w, x)}; }
+};
+
+#elif defined(__AVX2__)
+
+struct Ints {
+    __m256i v;
+};
+inline Ints operator+(Ints a, Ints b) { return {_mm256_add_epi32(a.v, b.v)}; }
+inline int32_t total(Ints a) {
+    const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(a.v), _mm256_extracti128_si256(a.v, 1));
+    const __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
+    return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 1)));
+}
+
+// The instruction multiplies unsigned by signed: activations, from -127 to 127, take the signs of the weights. Two products
+// fit in 16 bits: 2 * 128 * 127 < 2^15.
+struct Int8Step : Tile<2, 4, 8> {
+    using Input = int8_t;
+    using Seen = Unseen;
+    struct Weights {
+        __m256i at[2];
+    };
+    using Total = int32_t;
+    static constexpr int PARTS = 2, WIDTH = 64, OFFSET = 0;
+    static Ints zero() { return {_mm256_setzero_si256()}; }
+    static __m256i some(const void *at) { return _mm256_loadu_si256(static_cast<const __m256i *>(at)); }
+    Weights weights(const uint8_t *at, Seen &) const { return {{some(at), some(at + 32)}}; }
+    static __m256i input(int i, const Input *x) { return some(x + 32 * i); }
+    Ints part(int i, const Weights &w, __m256i x, Ints sum) const {
+        const __m256i pairs = _mm256_maddubs_epi16(_mm256_abs_epi8(w.at[i]), _mm256_sign_epi8(x, w.at[i]));
+        return {_mm256_add_epi32(sum.v, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))};
+    }
 };
 
 #else
@@ -41,15 +74,16 @@ inline int32_t total(const Ints &a) {
     return found;
 }
 
-struct Int8Step {
+struct Int8Step : Tile<4, 8, 8> {
     using Input = int8_t;
+    using Seen = Unseen;
     struct Weights {
         int16_t at[STEP];
     };
     using Total = int32_t;
     static constexpr int PARTS = 1, WIDTH = 64, OFFSET = 0;
     static Ints zero() { return {}; }
-    Weights weights(const uint8_t *at) const {
+    Weights weights(const uint8_t *at, Seen &) const {
         Weights found;
         for (int i = 0; i < STEP; i++) found.at[i] = int8_t(at[i]);
         return found;

@@ -2,8 +2,8 @@
 // activations: within a step, lanes 0 to 7 of a vector belong to the first 32 columns and lanes 8 to 15 to the others, so
 // that scales of blocks of 32 columns are one vector.
 #pragma once
+#include "e4m3_halves.h"
 #include "linear_common.h"
-#include <array>
 
 namespace xq {
 
@@ -15,10 +15,34 @@ constexpr float e4m3(uint32_t code) {
     return codec::number(found | (code & 128) << 24);
 }
 
+// to[i] = the value of codes[i], times `factor`, rounded once.
+inline void e4m3_values(const uint8_t *codes, int64_t count, float factor, float *to) {
+    int64_t i = 0;
+#if defined(XQ_E4M3_HALVES)
+    for (SeenNaN seen; i + 32 <= count; i += 32) {
+        seen.see(codes + i, 32);
+        if (seen.any()) break;
+        for (int64_t j = i; j < i + 32; j += LANES) store(to + j, e4m3_by_halves(codes + j) * all(HALVES) * all(factor));
+    }
+#endif
+    for (; i < count; i++) to[i] = e4m3(codes[i]) * factor;
+}
+
 // A step's columns, of which the last step of a row may have fewer than 64: the others are zero.
 template <typename T> struct Padded {
     T at[STEP] = {};
     Padded(const T *from, int64_t count) { std::memcpy(at, from, size_t(count) * sizeof(T)); }
+};
+
+// How many rows and tokens a kind of step takes at once, and below how many of both together it adds to two sums in turn, so
+// that none waits for the other: as registers allow.
+template <int rows, int tokens, int chained> struct Tile {
+    static constexpr int ROWS = rows, TOKENS = tokens, CHAINED = chained;
+};
+
+// What a kind of step keeps of the weights of a row: nothing.
+struct Unseen {
+    static constexpr bool any() { return false; }
 };
 
 #if defined(__AVX512BF16__) && defined(__AVX512VBMI__)
@@ -63,15 +87,16 @@ inline __m512 multiply_add(__m512i weights, __m512i x, __m512 sum) {
 }
 
 // bf16 activations times e4m3 weights, whose products are exact in fp32.
-struct E4m3ByBf16 {
+struct E4m3ByBf16 : Tile<4, 8, 8> {
     using Input = uint16_t;
     using Weights = Bf16Pair;
+    using Seen = Unseen;
     using Total = float;
     static constexpr int PARTS = 2, WIDTH = 64;
     static Floats zero() { return all(0.0f); }
     E4m3Decoder decode{};
 
-    Weights weights(const uint8_t *at) const { return decode(_mm512_loadu_si512(at)); }
+    Weights weights(const uint8_t *at, Seen &) const { return decode(_mm512_loadu_si512(at)); }
     static __m512i input(int i, const Input *x) { return _mm512_load_si512(x + 32 * i); }
     Floats part(int i, const Weights &w, __m512i x, Floats sum) const { return {multiply_add(i ? w.b : w.a, x, sum.v)}; }
     static void arrange(const uint16_t *from, uint16_t *to) {
@@ -82,15 +107,16 @@ struct E4m3ByBf16 {
 };
 
 // fp32 activations times e4m3 weights.
-struct E4m3ByF32 {
+struct E4m3ByF32 : Tile<4, 8, 8> {
     using Input = float;
     using Weights = Bf16Pair;
+    using Seen = Unseen;
     using Total = float;
     static constexpr int PARTS = 4, WIDTH = 64;
     static Floats zero() { return all(0.0f); }
     E4m3Decoder decode{};
 
-    Weights weights(const uint8_t *at) const { return decode(_mm512_loadu_si512(at)); }
+    Weights weights(const uint8_t *at, Seen &) const { return decode(_mm512_loadu_si512(at)); }
     static Floats input(int i, const Input *x) { return load(x + 16 * i); }
     Floats part(int i, const Weights &w, Floats x, Floats sum) const {
         const __m512i pairs = i < 2 ? w.a : w.b;
@@ -105,26 +131,54 @@ struct E4m3ByF32 {
 
 #else
 
-struct E4m3ByF32 {
+struct Four {
+    Floats at[4];
+};
+
+// fp32 activations times e4m3 weights: sixteen lanes are eight columns of the first 32, and the same of the others.
+#if defined(XQ_E4M3_HALVES)
+
+struct E4m3ByF32 : Tile<1, 4, 4> {
     using Input = float;
-    struct Weights {
-        float at[STEP];
-    };
+    using Weights = Four;
+    using Seen = SeenNaN;
+    static constexpr float BEFORE = HALVES; // what activations are multiplied with
+
+    Weights weights(const uint8_t *at, Seen &seen) const {
+        seen.see(at, STEP);
+        Weights found;
+        for (int i = 0; i < 4; i += 2) {
+            const Floats first = e4m3_by_halves(at + 8 * i), second = e4m3_by_halves(at + 32 + 8 * i);
+            found.at[i] = {first.a, second.a};
+            found.at[i + 1] = {first.b, second.b};
+        }
+        return found;
+    }
+#else
+
+struct E4m3ByF32 : Tile<4, 8, 8> {
+    using Input = float;
+    using Weights = Four;
+    using Seen = Unseen;
+    static constexpr float BEFORE = 1;
+
+    Weights weights(const uint8_t *at, Seen &) const {
+        Weights found;
+        for (int i = 0; i < 4; i++) {
+            float lanes[LANES];
+            for (int lane = 0; lane < LANES; lane++) lanes[lane] = e4m3(at[lane / 8 * 32 + 8 * i + lane % 8]);
+            found.at[i] = load(lanes);
+        }
+        return found;
+    }
+#endif
     using Total = float;
     static constexpr int PARTS = 4, WIDTH = 64;
     static Floats zero() { return all(0.0f); }
-
-    Weights weights(const uint8_t *at) const {
-        Weights found;
-        for (int half = 0; half < 2; half++)
-            for (int i = 0; i < 4; i++)
-                for (int lane = 0; lane < 8; lane++) found.at[16 * i + 8 * half + lane] = e4m3(at[32 * half + 8 * i + lane]);
-        return found;
-    }
     static Floats input(int i, const Input *x) { return load(x + 16 * i); }
-    Floats part(int i, const Weights &w, const Floats &x, const Floats &sum) const { return fma(load(w.at + 16 * i), x, sum); }
+    Floats part(int i, const Weights &w, const Floats &x, const Floats &sum) const { return fma(w.at[i], x, sum); }
     static void arrange(const float *from, float *to) {
-        for (int column = 0; column < STEP; column++) to[column % 32 / 8 * 16 + column / 32 * 8 + column % 8] = from[column];
+        for (int column = 0; column < STEP; column++) to[column % 32 / 8 * 16 + column / 32 * 8 + column % 8] = from[column] * BEFORE;
     }
 };
 

@@ -53,6 +53,34 @@ struct Int16 {
     static Sum step(Sum sum, Operand a, Operand b) { return _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)); }
 #endif
     static void put(float *to, Sum sum) { _mm512_storeu_ps(to, _mm512_cvtepi32_ps(sum)); }
+#elif defined(__AVX2__)
+    struct Sum {
+        __m256i a, b;
+    };
+    using Operand = Sum;
+    static Operand load(const void *p) {
+        const auto *two = static_cast<const __m256i *>(p);
+        return {_mm256_loadu_si256(two), _mm256_loadu_si256(two + 1)};
+    }
+    static Operand repeat(const int16_t *word) {
+        int32_t both;
+        std::memcpy(&both, word, 4);
+        return {_mm256_set1_epi32(both), _mm256_set1_epi32(both)};
+    }
+    static Sum zero() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+    static Sum step(Sum sum, Operand x, Operand y) {
+        return {_mm256_add_epi32(sum.a, _mm256_madd_epi16(x.a, y.a)), _mm256_add_epi32(sum.b, _mm256_madd_epi16(x.b, y.b))};
+    }
+    static void put(float *to, Sum sum) {
+        _mm256_storeu_ps(to, _mm256_cvtepi32_ps(sum.a));
+        _mm256_storeu_ps(to + 8, _mm256_cvtepi32_ps(sum.b));
+    }
+    static float total(Sum sum) {
+        const __m256i eight = _mm256_add_epi32(sum.a, sum.b);
+        const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+        const __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
+        return float(_mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 1))));
+    }
 #else
     struct Sum {
         int32_t v[LANES];

@@ -122,9 +122,8 @@ inline void fill(const Weights &w, const uint8_t *codes, int64_t place, float *t
         return;
     }
     for (int64_t first = 0; first < w.k; first += w.block_columns) {
-        const float factor = w.factor(place++);
-        const int64_t end = std::min(w.k, first + w.block_columns);
-        for (int64_t k = first; k < end; k++) to[k] = codec::E4M3FN::value(codes[k]) * factor;
+        const int64_t count = std::min(w.k - first, w.block_columns);
+        e4m3_values(codes + first, count, w.factor(place++), to + first);
     }
 }
 
