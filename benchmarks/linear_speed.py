@@ -26,6 +26,8 @@ from xinqiao.native.kernels import FLAGS
 from xinqiao.ops.modules import Fp8Linear, Int8Linear
 
 SIZE, COPIES = 4096, 8
+LEVEL = processor.levels()[0]
+FAST = "bf16" if LEVEL == "avx512-bf16" else "fp32"  # what the processor multiplies fastest
 BARS = {  # name → (least speed against torch's bf16, what it is named in the table)
     "fp8 M=1": 3.2,
     "int8 M=1": 3.5,
@@ -36,7 +38,7 @@ BARS = {  # name → (least speed against torch's bf16, what it is named in the 
 
 def peers() -> ctypes.CDLL:
     include = f"-I{Path(xinqiao.native.__file__).parent}"
-    flags = (*FLAGS, *processor.LEVELS["avx512-bf16"].flags, "-fvisibility=default", include)
+    flags = (*FLAGS, *processor.LEVELS[LEVEL].flags, "-fvisibility=default", include)
     found = ctypes.CDLL(str(library("linear-peers", Path(__file__).with_name("linear_peers.cpp"), flags, (), "1")))
     found.peer_bf16.argtypes = [ctypes.c_void_p] * 3 + [ctypes.c_int64] * 3 + [ctypes.c_int32]
     found.peer_read.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32]
@@ -53,6 +55,7 @@ class Layers:
         any_scale = Fp8Linear.from_linear(first)
         any_scale.weight_scale_inv *= torch.rand_like(any_scale.weight_scale_inv) + 1
         self.bf16 = copies(first)
+        self.fp32 = copies(copy.deepcopy(first).float())
         self.fp8 = copies(Fp8Linear.from_linear(first))
         self.mxfp8 = copies(Fp8Linear.from_linear(first, block=(1, 32), scale_dtype=torch.uint8))
         self.any = copies(any_scale)
@@ -71,7 +74,7 @@ def works(layers: Layers, made: ctypes.CDLL, threads: int) -> dict[str, Callable
     found["peak"] = lambda i: made.peer_peak(200_000, threads)
     for tokens in (1, 8):
         x = torch.randn(tokens, SIZE).bfloat16()
-        padded = torch.randn(8, SIZE).bfloat16()
+        padded = torch.randn(8, SIZE).to(torch.bfloat16 if FAST == "bf16" else torch.float32)
         y = torch.empty(8, SIZE)
 
         def own(i: int, x: torch.Tensor = padded, y: torch.Tensor = y, tokens: int = tokens) -> None:
@@ -79,6 +82,7 @@ def works(layers: Layers, made: ctypes.CDLL, threads: int) -> dict[str, Callable
             made.peer_bf16(x.data_ptr(), at, y.data_ptr(), tokens, SIZE, SIZE, threads)
 
         found[f"torch bf16 M={tokens}"] = lambda i, x=x: linear(x, layers.bf16[i].weight)
+        found[f"torch fp32 M={tokens}"] = lambda i, x=x.float(): linear(x, layers.fp32[i].weight)
         found[f"our bf16 M={tokens}"] = own
         for name in ("fp8", "mxfp8", "any", "int8"):
             found[f"{name} M={tokens}"] = lambda i, x=x, name=name: getattr(layers, name)[i](x)
@@ -101,14 +105,14 @@ def timed(work: dict[str, Callable[[int], object]], rounds: int, copies: int, th
 def table(times: dict[str, list[float]], threads: int) -> None:
     weights = SIZE * SIZE
     rate = weights / min(times["read"]) / 1e9
-    peak = 200_000 * 12 * 64 * threads / min(times["peak"]) / 1e9
-    print(f"\n{threads} thread{'s' * (threads > 1)}: memory is read at {rate:.1f} GB/s, bf16 makes {peak:.0f} GFLOP/s")
+    peak = 200_000 * 384 * 2 * threads / min(times["peak"]) / 1e9
+    print(f"\n{threads} thread{'s' * (threads > 1)}: memory is read at {rate:.1f} GB/s, {FAST} makes {peak:.0f} GFLOP/s")
     print(f"{'':20} {'least ms':>9} {'median':>8} {'x torch':>8} {'median':>8} {'x our bf16':>10} {'of limit':>9}")
     for name, found in times.items():
         if "M=" not in name:
             continue
         kind, tokens = name.rsplit(" M=", 1)
-        size = weights * (2 if "bf16" in kind else 1)
+        size = weights * (2 if "bf16" in kind else 4 if "fp32" in kind else 1)
         limit = max(size / rate, int(tokens) * 2 * weights / peak if kind != "int8" else 0) / 1e9
         torch_, ours = times[f"torch bf16 M={tokens}"], times.get(f"our bf16 M={tokens}")
         against = f"{min(ours) / min(found):10.2f}" if ours else " " * 10
@@ -138,14 +142,16 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
-    if processor.levels()[0] != "avx512-bf16":
-        print("linear_speed: the rows that it compares with need AVX-512 BF16; nothing was measured")
+    if LEVEL not in ("avx512-bf16", "x86-64-v3"):
+        print("linear_speed: the rows that it compares with need AVX-512 BF16 or AVX2; nothing was measured")
         return
     torch.manual_seed(0)
     made, layers = peers(), Layers()
     x = torch.randn(512, SIZE).bfloat16()
+    wide = x.float()
     many: dict[str, Callable[[int], object]] = {
         "torch bf16 M=512": lambda i: linear(x, layers.bf16[i].weight),
+        "torch fp32 M=512": lambda i: linear(wide, layers.fp32[i].weight),
         "fp8 M=512": lambda i: layers.fp8[i](x),
         "int8 M=512": lambda i: layers.int8[i](x),
     }
