@@ -23,14 +23,14 @@ $(READY): pyproject.toml
 run: $(READY)
 	$(BIN)/python examples/move_gpt.py
 
-# What computes beside what runs programs, each of the two on its own core.
+# Two halves of about the same length, each on its own core.
 PYTEST := $(BIN)/python -m pytest -m "not matrix and not nightly and not ascend"
-COMPUTING := tests/ops tests/cost tests/size
+HALF := $(addprefix tests/,cost formats native ops prove size)
 test: $(VENV)/.packages
 	@mkdir -p build
-	OMP_NUM_THREADS=1 $(PYTEST) $(COMPUTING) > build/test-computing.log 2>&1 & computing=$$!; \
-	$(PYTEST) $(COMPUTING:%=--ignore %); others=$$?; \
-	wait $$computing; computing=$$?; cat build/test-computing.log; exit $$((others + computing))
+	OMP_NUM_THREADS=1 $(PYTEST) $(HALF) > build/test-half.log 2>&1 & half=$$!; \
+	$(PYTEST) $(HALF:%=--ignore %); others=$$?; \
+	wait $$half; half=$$?; cat build/test-half.log; exit $$((others + half))
 
 # Published packages that the tests run.
 $(VENV)/.packages: $(READY) tests/real/requirements.txt tests/real/no-deps.txt

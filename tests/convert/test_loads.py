@@ -9,7 +9,7 @@ import textwrap
 import pytest
 
 from tests.convert.models import llama
-from tests.convert.running import run
+from tests.convert.running import run, run_all
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 
@@ -88,9 +88,9 @@ def loaded(tmp_path_factory):
     found = {}
     for model in ("llama", "tied", "deepseek"):
         layouts = [layout for name, layout, _ in LOADS if name == model]
-        for layout in layouts:
-            done = run("convert", folder / model, "--to", layout, "--out", folder / f"{model}-{layout}")
-            assert done.returncode == 0, done.stderr
+        run_all(
+            *(("convert", folder / model, "--to", layout, "--out", folder / f"{model}-{layout}") for layout in layouts)
+        )
         rows = json.loads(python(LOAD, folder / model, *(folder / f"{model}-{layout}" for layout in layouts)))
         found |= {(model, layout): rows[str(folder / f"{model}-{layout}")] for layout in layouts}
     return found

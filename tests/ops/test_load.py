@@ -1,13 +1,13 @@
 """`xinqiao.load`: every format into its own layers, mapped, tied, and with transformers' own logits."""
 
 import json
+import shutil
 import textwrap
 
 import pytest
 
 import xinqiao
-from tests.convert.models import llama
-from tests.convert.running import run
+from tests.convert.running import run_all
 from tests.convert.test_loads import python
 from xinqiao.errors import InputError
 
@@ -94,9 +94,7 @@ ROWS = [  # model, layout, layer, codes, dB against transformers (None: it does 
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("load")
     python(BUILD, folder)
-    for model, layout, *_ in ROWS:
-        done = run("convert", folder / model, "--to", layout, "--out", folder / f"{model}-{layout}")
-        assert done.returncode == 0, done.stderr
+    run_all(*(("convert", folder / m, "--to", to, "--out", folder / f"{m}-{to}") for m, to, *_ in ROWS))
     return folder
 
 
@@ -142,37 +140,41 @@ def test_a_chip_computes_the_same(chip, layout, folder):
 
 
 MEANT = textwrap.dedent("""
-    import sys, xinqiao
+    import json, sys, xinqiao
     from xinqiao.errors import InputError
-    try:
-        xinqiao.load(sys.argv[1], chip=sys.argv[2] or None)
-    except InputError as error:
-        print(error)
+    said = []
+    for folder, chip in json.loads(sys.argv[1]):
+        try:
+            xinqiao.load(folder, chip=chip or None)
+        except InputError as error:
+            said.append(str(error))
+    print(json.dumps(said))
 """)
 
 
-@pytest.mark.parametrize(
-    ("spoil", "chip", "said"),
-    [
-        (lambda f, c: None, "ascend-910c", "its weights are float8_e4m3fn, which Huawei Ascend 910C refuses; "),
-        (lambda f, c: c.update(architectures=["NobodyForCausalLM"]), "", "has no model NobodyForCausalLM"),
-        (lambda f, c: c.update(architectures=["pipeline"]), "", "has no model pipeline"),
-        (lambda f, c: c.update(quantization_config="fp8"), "", "its quantization_config is no table"),
-        (lambda f, c: c.update(num_hidden_layers=3), "", "9 weights of LlamaForCausalLM are missing, such as model.l"),
-        (lambda f, c: c.update(vocab_size=100), "", "2 weights of LlamaForCausalLM are of other shapes, such as ("),
-        (lambda f, c: [p.unlink() for p in f.glob("*.safetensors*")], "", "no file named model.safetensors"),
-    ],
-)
-def test_one_line_says_what_is_wrong(spoil, chip, said, tmp_path):
-    llama(tmp_path / "source")
-    assert run("convert", tmp_path / "source", "--to", "fp8-ue8m0", "--out", tmp_path / "out").returncode == 0
-    path = tmp_path / "out" / "config.json"
-    config = json.loads(path.read_text())
-    spoil(tmp_path / "out", config)
-    path.write_text(json.dumps(config))
-    error = python(MEANT, tmp_path / "out", chip)
-    assert said in error
-    assert error.count("\n") == 1
+SPOILED = [  # what is done to a converted checkpoint or its configuration, the chip that it is loaded for, what is said
+    (lambda f, c: None, "ascend-910c", "its weights are float8_e4m3fn, which Huawei Ascend 910C refuses; "),
+    (lambda f, c: c.update(architectures=["NobodyForCausalLM"]), "", "has no model NobodyForCausalLM"),
+    (lambda f, c: c.update(architectures=["pipeline"]), "", "has no model pipeline"),
+    (lambda f, c: c.update(quantization_config="fp8"), "", "its quantization_config is no table"),
+    (lambda f, c: c.update(num_hidden_layers=3), "", "13 weights of LlamaForCausalLM are missing, such as model.l"),
+    (lambda f, c: c.update(vocab_size=100), "", "2 weights of LlamaForCausalLM are of other shapes, such as ("),
+    (lambda f, c: [p.unlink() for p in f.glob("*.safetensors*")], "", "no file named model.safetensors"),
+]
+
+
+def test_one_line_says_what_is_wrong(folder, tmp_path):
+    asked = []
+    for number, (spoil, chip, _) in enumerate(SPOILED):
+        path = shutil.copytree(folder / "llama-fp8-ue8m0", tmp_path / str(number))
+        config = json.loads((path / "config.json").read_text())
+        spoil(path, config)
+        (path / "config.json").write_text(json.dumps(config))
+        asked.append((str(path), chip))
+    errors = json.loads(python(MEANT, json.dumps(asked)))
+    for error, (_, _, said) in zip(errors, SPOILED, strict=True):
+        assert said in error
+        assert "\n" not in error
 
 
 @pytest.mark.parametrize(
