@@ -74,6 +74,7 @@ def works(layers: Layers, made: ctypes.CDLL, threads: int) -> dict[str, Callable
     found["peak"] = lambda i: made.peer_peak(200_000, threads)
     for tokens in (1, 8):
         x = torch.randn(tokens, SIZE).bfloat16()
+        wide = x.float()
         padded = torch.randn(8, SIZE).to(torch.bfloat16 if FAST == "bf16" else torch.float32)
         y = torch.empty(8, SIZE)
 
@@ -82,7 +83,7 @@ def works(layers: Layers, made: ctypes.CDLL, threads: int) -> dict[str, Callable
             made.peer_bf16(x.data_ptr(), at, y.data_ptr(), tokens, SIZE, SIZE, threads)
 
         found[f"torch bf16 M={tokens}"] = lambda i, x=x: linear(x, layers.bf16[i].weight)
-        found[f"torch fp32 M={tokens}"] = lambda i, x=x.float(): linear(x, layers.fp32[i].weight)
+        found[f"torch fp32 M={tokens}"] = lambda i, x=wide: linear(x, layers.fp32[i].weight)
         found[f"our bf16 M={tokens}"] = own
         for name in ("fp8", "mxfp8", "any", "int8"):
             found[f"{name} M={tokens}"] = lambda i, x=x, name=name: getattr(layers, name)[i](x)
@@ -106,7 +107,7 @@ def table(times: dict[str, list[float]], threads: int) -> None:
     weights = SIZE * SIZE
     rate = weights / min(times["read"]) / 1e9
     peak = 200_000 * 384 * 2 * threads / min(times["peak"]) / 1e9
-    print(f"\n{threads} thread{'s' * (threads > 1)}: memory is read at {rate:.1f} GB/s, {FAST} makes {peak:.0f} GFLOP/s")
+    print(f"\n{threads} thread(s): memory is read at {rate:.1f} GB/s, {FAST} makes {peak:.0f} GFLOP/s")
     print(f"{'':20} {'least ms':>9} {'median':>8} {'x torch':>8} {'median':>8} {'x our bf16':>10} {'of limit':>9}")
     for name, found in times.items():
         if "M=" not in name:

@@ -3,7 +3,8 @@
     python benchmarks/operator_speed.py [NAME ...] [--write docs/operators-speed.md]
 
 NAME: linear_speed, decode_speed, nsa_speed, dsa_speed, moe_speed; all by default. What a page says between
-`<!-- NAME: begin -->` and `<!-- NAME: end -->` is replaced.
+`<!-- NAME: begin -->` and `<!-- NAME: end -->` is replaced; on a processor without AVX-512 BF16 it is NAME and the set
+of instructions, such as `moe_speed x86-64-v3`.
 """
 
 import argparse
@@ -11,6 +12,8 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+
+from xinqiao.native.processor import levels
 
 HERE = Path(__file__).parent
 NAMES = ("linear_speed", "decode_speed", "nsa_speed", "dsa_speed", "moe_speed")
@@ -26,6 +29,11 @@ def output(name: str) -> str:
     if run.wait():
         sys.exit(f"{name} failed")
     return "".join(lines).strip()
+
+
+def place(name: str) -> str:
+    best = levels()[0]
+    return name if best == "avx512-bf16" else f"{name} {best}"
 
 
 def placed(page: str, name: str, text: str) -> str:
@@ -44,7 +52,7 @@ def main() -> None:
     for name in options.names:
         text = output(name)
         if options.write:
-            options.write.write_text(placed(options.write.read_text(), name, text))
+            options.write.write_text(placed(options.write.read_text(), place(name), text))
 
 
 if __name__ == "__main__":
