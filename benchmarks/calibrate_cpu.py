@@ -4,13 +4,15 @@
 
 Kernels of sizes that are not in the table, then a whole language model in plain PyTorch with the sizes of SmolLM2-360M
 (HuggingFaceTB/SmolLM2-360M, config.json; random weights, fp32): a decode step and a prompt of 512 tokens. One thread,
-and its own processor time: what other processes take is left out, but not what they evict from the cache.
+and its own processor time: what other processes take is left out, but not what they evict from the cache. The model
+runs before the table is measured and after it, and counts as the geometric mean of both: how far they are apart is how
+far the machine itself changed meanwhile.
 """
 
 import argparse
 import json
 import time
-from math import exp, log
+from math import exp, log, sqrt
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -149,13 +151,15 @@ def off(guess: float, truth: float) -> float:
     return exp(abs(log(guess / truth))) - 1
 
 
-def compare(file: Path) -> dict[str, object]:
+def compare(file: Path, before: dict[str, float]) -> dict[str, object]:
     with_table = catalog.load(str(file))
     without = msgspec.structs.replace(with_table, calibration="")
     chips = {"constants": without, "table": with_table}
     with torch.inference_mode():
-        kernels, models = kernel_seconds(), model_seconds()
-    result: dict[str, object] = {"kernels": len(kernels)}
+        kernels, after = kernel_seconds(), model_seconds()
+    models = {what: sqrt(before[what] * after[what]) for what in after}
+    drift = {what: round(after[what] / before[what] - 1, 3) for what in after}
+    result: dict[str, object] = {"kernels": len(kernels), "models after, against before": drift}
     for name, chip in chips.items():
         price = Price(chip, load("eager"))
         errors = {c: off(price.kernel(kernel).seconds, truth) for c, kernel, truth in kernels}
@@ -186,9 +190,11 @@ def main() -> None:
     torch.manual_seed(0)
     with TemporaryDirectory() as folder:
         file = asked.table or Path(folder) / "processor.toml"
+        with torch.inference_mode():
+            before = model_seconds()
         if not file.exists():
             calibrate("cpu", file, asked.seconds / 60)
-        print(json.dumps(compare(file), indent=2))
+        print(json.dumps(compare(file, before), indent=2))
 
 
 if __name__ == "__main__":
