@@ -13,10 +13,11 @@ inline void arrange_f32(const Tokens &x, int64_t columns, float *arranged, float
         bool large = false;
         for (int64_t i = 0; i < columns; i++) large |= std::abs(read(x.row(t), x.number, i)) >= 0x1p96f;
         restore[t] = large ? 0x1p32f : 1.0f;
+        const float smaller = 1.0f / restore[t];
         for (int64_t first = 0; first < width; first += STEP) {
             float wide[STEP] = {};
             const int64_t count = std::min(STEP, columns - first);
-            for (int64_t i = 0; i < count; i++) wide[i] = read(x.row(t), x.number, first + i) / restore[t];
+            for (int64_t i = 0; i < count; i++) wide[i] = read(x.row(t), x.number, first + i) * smaller;
             E4m3ByF32::arrange(wide, arranged + t * width + first);
         }
     }

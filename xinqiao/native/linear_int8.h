@@ -33,11 +33,7 @@ struct Ints {
     __m256i v;
 };
 inline Ints operator+(Ints a, Ints b) { return {_mm256_add_epi32(a.v, b.v)}; }
-inline int32_t total(Ints a) {
-    const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(a.v), _mm256_extracti128_si256(a.v, 1));
-    const __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
-    return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 1)));
-}
+inline int32_t total(Ints a) { return total(a.v); }
 
 // The instruction multiplies unsigned by signed: activations, from -127 to 127, take the signs of the weights. Two products
 // fit in 16 bits: 2 * 128 * 127 < 2^15.

@@ -76,10 +76,7 @@ struct Int16 {
         _mm256_storeu_ps(to + 8, _mm256_cvtepi32_ps(sum.b));
     }
     static float total(Sum sum) {
-        const __m256i eight = _mm256_add_epi32(sum.a, sum.b);
-        const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
-        const __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
-        return float(_mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 1))));
+        return float(xq::total(_mm256_add_epi32(sum.a, sum.b)));
     }
 #else
     struct Sum {

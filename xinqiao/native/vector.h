@@ -17,6 +17,14 @@ namespace xq {
 
 constexpr int LANES = 16;
 
+#if defined(__AVX2__)
+inline int32_t total(__m256i eight) {
+    const __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+    const __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
+    return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 1)));
+}
+#endif
+
 #if defined(__AVX512F__)
 
 struct Floats {

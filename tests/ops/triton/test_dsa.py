@@ -63,12 +63,13 @@ def index_tensors(case, kind, seed):
 def test_choices_are_the_reference_s_to_the_bit(name, kind):
     case = CASES[name]
     start = torch.full((case.batch,), case.keys - case.length, dtype=torch.int64)
-    q, k, weights, q_scale, k_scale = index_tensors(case, kind, seed=0)
-    got = dsa.dsa_index(q, k, weights, q_scale, k_scale, None, start, case.top_k)
-    assert torch.equal(got, reference.dsa_index(q, k, weights, q_scale, k_scale, None, start, case.top_k))
-    pages, table = paged(k)
-    scale_pages = None if k_scale is None else paged(k_scale)[0]
-    assert torch.equal(dsa.dsa_index(q, pages, weights, q_scale, scale_pages, table, start, case.top_k), got)
+    for seed in range(2):
+        q, k, weights, q_scale, k_scale = index_tensors(case, kind, seed)
+        got = dsa.dsa_index(q, k, weights, q_scale, k_scale, None, start, case.top_k)
+        assert torch.equal(got, reference.dsa_index(q, k, weights, q_scale, k_scale, None, start, case.top_k))
+        pages, table = paged(k)
+        scale_pages = None if k_scale is None else paged(k_scale)[0]
+        assert torch.equal(dsa.dsa_index(q, pages, weights, q_scale, scale_pages, table, start, case.top_k), got)
 
 
 @pytest.mark.parametrize("chosen", [True, False], ids=["chosen", "all"])

@@ -114,19 +114,11 @@ def test_gradients(name, kind):
     )
     out, lse = reference.attend(q, k, v, sequences, keys, choice, 0.3)
     got = nsa.attend_backward(gradient, q, k, v, out, lse, sequences, keys, choice, 0.3)
+    again = nsa.attend_backward(gradient, q, k, v, out, lse, sequences, keys, choice, 0.3)
     want = reference.attend_backward(*double(gradient, q, k, v, out, lse), sequences, keys, choice, 0.3)
-    for mine, theirs in zip(got, want, strict=True):
-        assert mine.dtype == case.dtype
+    for mine, same, theirs in zip(got, again, want, strict=True):
+        assert mine.dtype == case.dtype and torch.equal(mine, same)
         torch.testing.assert_close(mine.double(), theirs, rtol=0, atol=20 * BOUNDS[case.dtype])
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_gradients_are_the_same_again(kind):
-    q, k, v, sequences = tensors(CASES["ragged"])
-    keys, choice = seen(CASES["ragged"], kind)
-    out, lse = reference.attend(q, k, v, sequences, keys, choice, 0.3)
-    first, again = (nsa.attend_backward(out, q, k, v, out, lse, sequences, keys, choice, 0.3) for _ in range(2))
-    assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
 
 
 @pytest.mark.parametrize("heads, kv_heads", [(4, 1), (6, 2)])
@@ -151,14 +143,15 @@ def test_choices_are_the_reference_s_to_the_bit(kind, importance):
     rule = Choosing(length=8, stride=4, block=16, blocks=4, initial=1, local=2, importance=importance)
     spread = ((3, 0, 0),) if kind == "nothing compressed" else ((4, 40, 160), (6, 3, 14), (2, 0, 0))
     case = Case(spread, heads=4, kv_heads=2, d_k=8, d_v=8)
-    q, k, _, sequences = tensors(case)
-    if kind == "ties":
-        q, k = q.round(), k.sign()
-    if kind == "NaN":
-        q[1, 0, 3] = k[2, 1, 0] = torch.nan
-    if kind == "large":
-        q, k = q * 1e20, k * 1e19
-    assert torch.equal(nsa.choose(q, k, sequences, rule, 0.3), reference.choose(q, k, sequences, rule, 0.3))
+    for seed in range(2):
+        q, k, _, sequences = tensors(case, seed)
+        if kind == "ties":
+            q, k = q.round(), k.sign()
+        if kind == "NaN":
+            q[1, 0, 3] = k[2, 1, 0] = torch.nan
+        if kind == "large":
+            q, k = q * 1e20, k * 1e19
+        assert torch.equal(nsa.choose(q, k, sequences, rule, 0.3), reference.choose(q, k, sequences, rule, 0.3))
 
 
 def test_a_cache_in_pages_is_read_as_one_without():
