@@ -4,15 +4,16 @@
 
 Kernels of sizes that are not in the table, then a whole language model in plain PyTorch with the sizes of SmolLM2-360M
 (HuggingFaceTB/SmolLM2-360M, config.json; random weights, fp32): a decode step and a prompt of 512 tokens. One thread,
-and its own processor time: what other processes take is left out, but not what they evict from the cache. The model
-runs before the table is measured and after it, and counts as the geometric mean of both: how far they are apart is how
-far the machine itself changed meanwhile.
+and its own processor time: what other processes take is left out, but not what they evict from the cache. They run in
+turns with the kernels of the table, all through the time in which it is measured: a machine that becomes slower or
+faster meanwhile is the same machine for both. A table alone (--table FILE) is compared with what the machine does now.
 """
 
 import argparse
 import json
 import time
-from math import exp, log, sqrt
+from collections.abc import Callable
+from math import exp, log
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -24,9 +25,8 @@ from torch import Tensor, nn
 
 from xinqiao.chips import catalog
 from xinqiao.chips.spec import Chip
-from xinqiao.cost.kernel import Kernel
 from xinqiao.cost.price import Price
-from xinqiao.cost.software import load
+from xinqiao.cost.software import Kernels, load
 from xinqiao.cost.table import kernel_of
 from xinqiao.device.calibration.calibrate import calibrate
 from xinqiao.device.calibration.machine import machine
@@ -37,6 +37,8 @@ from xinqiao.size.model import Attention, Layer, Model
 from xinqiao.size.plan import Formats, Plan
 from xinqiao.size.speed import decode, prefill
 
+SHARE = 1 / 3  # of the time, for what is predicted
+TURNS = 4  # where the table is there already
 LAYERS, HIDDEN, INNER, HEADS, KV_HEADS, DIM, WORDS, PROMPT = 32, 960, 2560, 15, 5, 64, 49152, 512
 HELD_OUT = [  # none of these sizes is a candidate of the table
     *[Candidate("gemm", "fp32", shape) for shape in (
@@ -104,22 +106,44 @@ def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat((-right, left), -1) * sin
 
 
-def seconds(run) -> float:
-    """Processor time of this thread: the median of three or more, after one that warms up."""
-    samples = []
-    while len(samples) < 4 or (sum(samples) < 4 and len(samples) < 25):
-        started = time.thread_time()
-        run()
-        samples.append(time.thread_time() - started)
-    return median(samples[1:])
+class Beside:
+    """What is predicted, measured in turns with the table that predicts it: kernels and the model."""
+
+    def __init__(self) -> None:
+        self.bench = Bench(machine("cpu"))
+        self.kernels = [found for candidate in HELD_OUT if (found := self.bench.measured(candidate))]
+        self.llama, self.ids = Llama(), torch.arange(PROMPT)
+        self.prompts, self.steps, self.spent = list[float](), list[float](), 0.0
+        self.turn()
+        self.prompts.clear()  # it warmed up
+        self.steps.clear()
+        self.began, self.spent = time.perf_counter(), 0.0
+
+    def __call__(self, *_progress: int) -> None:
+        """After each sample of the table: a turn, if turns have had less than their share of the time."""
+        if self.spent < SHARE * (time.perf_counter() - self.began):
+            self.turn()
+
+    def turn(self) -> None:
+        """A prompt, decode steps for a quarter of its time, and a sample of each kernel."""
+        began = time.perf_counter()
+        self.prompts.append(seconds(lambda: self.llama(self.ids, 0)))
+        until = time.perf_counter() + self.prompts[-1] / 4
+        while time.perf_counter() < until:
+            self.steps.append(seconds(lambda: self.llama(self.ids[:1], PROMPT)))
+        for kernel in self.kernels:
+            kernel.sample(self.bench.machine)
+        self.spent += time.perf_counter() - began
+
+    def measured(self) -> dict[str, list[float]]:
+        return {"prefill 512": self.prompts, "decode at 512": self.steps}
 
 
-def model_seconds() -> dict[str, float]:
-    llama, ids = Llama(), torch.arange(PROMPT)
-    return {
-        "prefill 512": seconds(lambda: llama(ids, 0)),
-        "decode at 512": seconds(lambda: llama(ids[:1], PROMPT)),
-    }
+def seconds(run: Callable[[], object]) -> float:
+    """Processor time of this thread."""
+    started = time.thread_time()
+    run()
+    return time.thread_time() - started
 
 
 def predicted(chip: Chip) -> dict[str, float]:
@@ -130,20 +154,13 @@ def predicted(chip: Chip) -> dict[str, float]:
         stored="fp32", source="HuggingFaceTB/SmolLM2-360M config.json",
     )  # fmt: skip
     formats = Formats(weights="fp32", cache="fp32", attention="fp32", plain="fp32")
-    made: Engine = engine(model, chip, Plan(), formats, load("eager"))
+    written = msgspec.structs.replace(load("eager").written, norm=Kernels(1, 4, "norm"), residual=None, grows=False)
+    software = msgspec.structs.replace(load("eager"), written=written)  # as `Block` is written
+    made: Engine = engine(model, chip, Plan(), formats, software)
     return {
         "prefill 512": prefill(made, 1, PROMPT).time.seconds,
         "decode at 512": decode(made, 1, PROMPT + 1).time.seconds,
     }
-
-
-def kernel_seconds() -> list[tuple[Candidate, Kernel, float]]:
-    bench = Bench(machine("cpu"))
-    measured = [found for candidate in HELD_OUT if (found := bench.measured(candidate))]
-    for _ in range(8):
-        for one in measured:
-            one.sample(bench.machine.clock)
-    return [(one.candidate, kernel_of(*one.candidate), one.row().seconds) for one in measured]
 
 
 def off(guess: float, truth: float) -> float:
@@ -151,34 +168,32 @@ def off(guess: float, truth: float) -> float:
     return exp(abs(log(guess / truth))) - 1
 
 
-def compare(file: Path, before: dict[str, float]) -> dict[str, object]:
+def compare(file: Path, beside: Beside) -> dict[str, object]:
     with_table = catalog.load(str(file))
-    without = msgspec.structs.replace(with_table, calibration="")
-    chips = {"constants": without, "table": with_table}
-    with torch.inference_mode():
-        kernels, after = kernel_seconds(), model_seconds()
-    models = {what: sqrt(before[what] * after[what]) for what in after}
-    drift = {what: round(after[what] / before[what] - 1, 3) for what in after}
-    result: dict[str, object] = {"kernels": len(kernels), "models after, against before": drift}
-    for name, chip in chips.items():
+    models = beside.measured()
+    result: dict[str, object] = {
+        "kernels": len(beside.kernels),
+        "turns": len(beside.prompts),
+        "drift": {what: [round(min(s), 4), round(max(s), 4)] for what, s in models.items()},
+    }
+    for name, chip in (("constants", msgspec.structs.replace(with_table, calibration="")), ("table", with_table)):
         price = Price(chip, load("eager"))
-        errors = {c: off(price.kernel(kernel).seconds, truth) for c, kernel, truth in kernels}
-        kinds = {c.kind for c in errors}
+        errors = {
+            one.candidate: off(price.kernel(kernel_of(*one.candidate)).seconds, one.row().seconds)
+            for one in beside.kernels
+        }
+        kinds = sorted({c.kind for c in errors})
+        guesses = predicted(chip)
         result[name] = {
             "median error": round(median(errors.values()), 3),
-            "by kind": {
-                kind: round(median(e for c, e in errors.items() if c.kind == kind), 3) for kind in sorted(kinds)
-            },
-            "models": {
-                what: {
-                    "predicted": round(guess, 4),
-                    "measured": round(models[what], 4),
-                    "error": round(guess / models[what] - 1, 3),
-                }
-                for what, guess in predicted(chip).items()
-            },
+            "by kind": {kind: round(median(e for c, e in errors.items() if c.kind == kind), 3) for kind in kinds},
+            "models": {what: compared(guesses[what], median(samples)) for what, samples in models.items()},
         }
     return result
+
+
+def compared(guess: float, truth: float) -> dict[str, float]:
+    return {"predicted": round(guess, 4), "measured": round(truth, 4), "error": round(guess / truth - 1, 3)}
 
 
 def main() -> None:
@@ -188,13 +203,15 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, torch.inference_mode():
         file = asked.table or Path(folder) / "processor.toml"
-        with torch.inference_mode():
-            before = model_seconds()
-        if not file.exists():
-            calibrate("cpu", file, asked.seconds / 60)
-        print(json.dumps(compare(file, before), indent=2))
+        beside = Beside()
+        if file.exists():
+            for _ in range(TURNS):
+                beside.turn()
+        else:
+            calibrate("cpu", file, asked.seconds / (1 - SHARE) / 60, beside)
+        print(json.dumps(compare(file, beside), indent=2))
 
 
 if __name__ == "__main__":

@@ -66,6 +66,26 @@ def test_factors(rows, kernel, factor):
     assert Measured(rows, one_second).correction(kernel).factor == pytest.approx(factor, rel=0.05)
 
 
+def test_a_product_of_one_row_is_another_kernel_than_one_of_two():
+    rows = [row(shape=(1, 4096, 4096), seconds=0.5), row(shape=(4, 4096, 4096), seconds=2.0)]
+    found = Measured(rows, one_second).correction
+    assert found(gemm(2, 4096, 4096)).factor > 1.7  # an octave from both, but like the one of four
+    assert found(gemm(1, 2048, 4096)).factor < 0.6
+
+
+def test_decode_attention_is_like_where_as_many_heads_share_a_key():
+    """A chip that does not reuse keys: what counts is the group, not the number of heads."""
+    rows = [
+        row("decode_attention", shape=(16, 512, 16, 16, 64), seconds=1.0),
+        row("decode_attention", shape=(16, 512, 16, 2, 64), seconds=4.0),
+    ]
+    found = Measured(rows, one_second).correction
+    alone = kernel_of("decode_attention", "bf16", (2, 512, 12, 12, 64))
+    shared = kernel_of("decode_attention", "bf16", (2, 512, 16, 2, 64))
+    assert found(alone).factor < 1.4
+    assert found(shared).factor > 2.8
+
+
 def test_a_factor_is_of_the_model():
     found = Measured([row(seconds=3.0)], lambda kernel: kernel.flops / (2 * 64 * 4096**2)).correction
     assert found(gemm(64, 4096, 4096)).factor == pytest.approx(3.0, rel=0.02)

@@ -93,8 +93,8 @@ def test_each_beginning_of_the_order_covers_all_sizes_better_than_the_first_of_a
     assert sorted(order) == sorted(group)
 
     def farthest(chosen):
-        places = [place(kernel_of(*one).shape) for one in chosen]
-        return max(min(dist(place(kernel_of(*one).shape), other) for other in places) for one in group)
+        places = [place(kernel_of(*one)) for one in chosen]
+        return max(min(dist(place(kernel_of(*one)), other) for other in places) for one in group)
 
     reached = [farthest(order[:count]) for count in (1, 8, 32)]
     assert reached[0] > 1.5 * reached[1] > 2 * reached[2]

@@ -182,3 +182,17 @@ def test_layers_that_are_alike_are_counted_not_listed():
     few, many = run(EVEN, model(GQA, layers=3)), run(EVEN, model(GQA, layers=6))
     assert len(few) == len(many)
     assert flops(many) - flops(many, "head") == pytest.approx(2 * (flops(few) - flops(few, "head")))
+
+
+def test_numbers_between_products_are_as_wide_as_the_model():
+    """fp32 moves twice the bytes of bf16 in norms, activations and the like; products say so themselves."""
+    wide = run(EVEN, formats=Formats(plain="fp32"))
+    for narrow, twice in zip(kernels(run(EVEN)), kernels(wide), strict=True):
+        factor = 2 if narrow[2].kind in ("elementwise", "norm") else 1
+        assert (narrow[0] == "head") or twice[2].bytes == factor * narrow[2].bytes, narrow
+
+
+def test_a_fused_norm_is_priced_as_measured_norms_are():
+    assert {k.kind for name, _, k in kernels(run(EVEN)) if name == "norms and residuals"} == {"norm"}
+    plain = run(EVEN, stack="eager")
+    assert {k.kind for name, _, k in kernels(plain) if name == "norms and residuals"} == {"elementwise"}

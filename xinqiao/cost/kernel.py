@@ -26,7 +26,7 @@ class Kernel(NamedTuple):
     count    kernels that are alike
     shape    where it lies among measured kernels of its kind and format, all above 0; (): nowhere
              gemm (m, n, k), grouped_gemm (m, n, k, groups), prefill_attention (tokens × heads, keys, head dim),
-             decode_attention (queries × heads, keys, bytes of cache a key), elementwise (bytes,)
+             decode_attention (FLOPs a byte, bytes of cache, keys), elementwise and norm (bytes,)
     """
 
     kind: str
@@ -74,7 +74,7 @@ def decode_attention(
     """
     both = sum(dims)
     flops, moved = 2 * queries * keys * heads * both, queries * heads * both * 2
-    return Kernel("decode_attention", form, flops, moved, cache, shape=(queries * heads, keys, cache / (keys or 1)))
+    return Kernel("decode_attention", form, flops, moved, cache, shape=(flops / (moved + cache or 1), cache, keys))
 
 
 def elementwise(numbers: float, *, passes: float = 2.0, count: float = 1.0, form: str = "bf16") -> Kernel:

@@ -16,13 +16,17 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Kernels(NamedTuple):
-    """What an operator that multiplies nothing is on the device: `passes` over 16-bit numbers by all `kernels`."""
+    """What an operator that multiplies nothing is on the device: `passes` over 16-bit numbers by all `kernels`.
+
+    kind: of each, among measured kernels.
+    """
 
     kernels: float
     passes: float
+    kind: str = "elementwise"
 
     def over(self, numbers: float) -> Kernel:
-        return elementwise(numbers, passes=self.passes / self.kernels, count=self.kernels)
+        return elementwise(numbers, passes=self.passes / self.kernels, count=self.kernels)._replace(kind=self.kind)
 
 
 class Written(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,7 +45,7 @@ class Written(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     grows       the cache is copied as a whole when a token comes
     """
 
-    norm: Kernels = Kernels(1, 4)
+    norm: Kernels = Kernels(1, 4, "norm")
     residual: Kernels | None = None
     rope: Kernels = Kernels(1, 2)
     append: Kernels | None = None

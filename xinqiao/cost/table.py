@@ -3,10 +3,11 @@
     log(factor) = Σ wᵢ log(measuredᵢ / modelledᵢ) / (Σ wᵢ + w₀),    wᵢ = 1 / (dᵢ² + d₀² + (spreadᵢ/s)²)
 
 over the nearest measured kernels of the same kind and number format. d is the distance in the base-2 logarithms of
-their sizes; the first size, the rows, counts in full and the others half, because efficiency changes most with it. w₀
-stands for the model without a table: far from all that was measured, the factor is 1. A row whose repeats disagree
-counts as if it were farther away. Why a residual, and not a time: the model has the trend over orders of magnitude, and
-what it misses changes slowly from shape to shape.
+their sizes; the first size, the rows, counts in full and the others half, because efficiency changes most with it. In
+decode attention the first is how many heads share a key, and it counts twice. A product of one row is another kernel
+than one of two (GEMV), and lies apart from all others. w₀ stands for the model without a table: far from all that was
+measured, the factor is 1. A row whose repeats disagree counts as if it were farther away. Why a residual, and not a
+time: the model has the trend over orders of magnitude, and what it misses changes slowly from shape to shape.
 
 How wrong it is, is known from the measured kernels: each was predicted from the others. As in a random walk, variance
 grows with the distance, so one that is nearer than its neighbours' own neighbours is trusted more.
@@ -28,7 +29,9 @@ OCTAVE = 0.3  # s: how much the logarithm changes in an octave, about
 ALONE = 1 / 6.0**2  # w₀: one neighbour six octaves away and the model count alike
 UNMEASURED = 0.3  # spread of what a table does not have, beside what it has: as wide as the widest constant
 MEDIAN = 0.6745  # that half of the errors of a normal distribution with a standard deviation of 1 are below
-OTHERS = 0.5  # what an octave of a size other than the first counts
+FIRST = {"decode_attention": 2.0}  # what an octave of the first size counts, where that is not 1
+OTHERS = 0.5  # of another size
+APART = 4.0  # octaves between products of one row and of more
 
 
 class Correction(NamedTuple):
@@ -61,7 +64,7 @@ class Measured:
         for row in rows:
             kernel = kernel_of(row.kind, row.format, row.shape)
             with suppress(Unknown):
-                point = Point(place(kernel.shape), log(row.seconds / seconds(kernel)), row.spread**2)
+                point = Point(place(kernel), log(row.seconds / seconds(kernel)), row.spread**2)
                 groups.setdefault((kernel.kind, kernel.format), []).append(point)
         self._groups = {key: [_left_out(group, point) for point in group] for key, group in groups.items()}
         self._known: dict[tuple[str, str, tuple[float, ...]], Correction | None] = {}
@@ -72,7 +75,7 @@ class Measured:
         if key not in self._known:
             group = self._groups.get(key[:2])
             known = group and kernel.shape and min(kernel.shape) > 0
-            self._known[key] = _interpolate(group, place(kernel.shape)) if group and known else None
+            self._known[key] = _interpolate(group, place(kernel)) if group and known else None
         return self._known[key]
 
     @property
@@ -86,10 +89,11 @@ class Measured:
         return median(errors) / MEDIAN if errors else UNMEASURED
 
 
-def place(shape: Sequence[float]) -> tuple[float, ...]:
-    """Where a shape lies, so that distances mean how different two kernels' efficiencies may be."""
-    first, *others = map(log2, shape)
-    return (first, *[OTHERS * size for size in others])
+def place(kernel: Kernel) -> tuple[float, ...]:
+    """Where a kernel lies, so that distances mean how different two kernels' efficiencies may be."""
+    first, *others = map(log2, kernel.shape)
+    apart = APART if kernel.kind == "gemm" and first <= 0 else 0.0
+    return (apart, FIRST.get(kernel.kind, 1.0) * first, *[OTHERS * size for size in others])
 
 
 def _left_out(group: Group, point: Point) -> Point:

@@ -39,6 +39,20 @@ class Operator(NamedTuple):
 
 def operators(context: Context) -> Iterator[Operator]:
     """Of one iteration: embedding, this plan's share of every layer, head and sampling."""
+    found = _operators(context)
+    return map(_wide, found) if context.formats.plain == "fp32" else found
+
+
+def _wide(operator: Operator) -> Operator:
+    """The same where numbers between products take 32 bits instead of 16."""
+    kernel = operator.what
+    if not isinstance(kernel, Kernel) or kernel.kind not in ("elementwise", "norm"):
+        return operator
+    shape = tuple(2 * size for size in kernel.shape)
+    return operator._replace(what=kernel._replace(bytes=2 * kernel.bytes, shape=shape))
+
+
+def _operators(context: Context) -> Iterator[Operator]:
     model, plan, tokens, batch = context.model, context.plan, context.tokens, context.batch
     yield Operator("embedding", "embedding", elementwise(tokens * model.hidden))
     if context.software.written.positions:

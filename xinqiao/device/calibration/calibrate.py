@@ -16,9 +16,10 @@ from xinqiao.errors import InputError
 SAY_EVERY = 10.0  # seconds
 
 
-def calibrate(device: str, out: Path, minutes: float) -> Table:
+def calibrate(device: str, out: Path, minutes: float, progress: Progress | None = None) -> Table:
     """Measure `device` for about `minutes` and write the table; interrupted, it holds what was measured until then.
 
+    progress: called after every sample; None: a line every ten seconds says how far it is.
     InputError where there is no such device, where it is a virtual one, or where `out` cannot be written.
     """
     if out.suffix != ".toml":
@@ -26,7 +27,7 @@ def calibrate(device: str, out: Path, minutes: float) -> Table:
     found = machine(device)
     partial = _room_for(out)
     try:
-        rows = measure(found, minutes * 60, _say())
+        rows = measure(found, minutes * 60, progress or _say())
         if not rows:
             raise InputError(
                 f"--device {device}: nothing was measured; let it run longer, or see whether PyTorch works there"

@@ -106,7 +106,7 @@ def _elementwise(shape: Shape, pool: Pool) -> Call | None:
     if both is None:
         return None
     x, y = both
-    return (lambda _: x * 0.5) if passes == 2 else (lambda _: x * y)
+    return (lambda _: x.neg()) if passes == 2 else (lambda _: x * y)
 
 
 def _norm(shape: Shape, pool: Pool) -> Call | None:

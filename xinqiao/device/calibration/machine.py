@@ -11,12 +11,14 @@ from types import ModuleType
 from typing import Any, Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 
 from xinqiao.chips import catalog
 from xinqiao.device import session
 from xinqiao.errors import InputError, nearest
 
 UNKNOWN_CACHE = 2**28  # bytes, more than the last cache of any device known
+MOST_CACHE = 2**26  # bytes: larger last caches are shared by so many cores that one does not fill them
 AHEAD = 8  # copies of `queue` bytes that a device is given first, so that the host is never waited for
 QUEUE = 2**28
 
@@ -34,6 +36,7 @@ class Machine(NamedTuple):
     package_version: str
     clock_name: Literal["event", "thread", "wall"]
     clock: Clock
+    calls: int = 50  # in one sample at most
 
 
 def names() -> list[str]:
@@ -56,8 +59,9 @@ def machine(device: str) -> Machine:
 def _processor() -> Machine:
     single = torch.get_num_threads() == 1
     capacity = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    clock = _timed(time.thread_time if single else time.perf_counter)
-    return Machine("cpu", host(), capacity, _processor_cache(), "", "", "thread" if single else "wall", clock)
+    cache = _processor_cache()
+    clock = _cold(time.thread_time if single else time.perf_counter, cache)
+    return Machine("cpu", host(), capacity, cache, "", "", "thread" if single else "wall", clock, calls=2)
 
 
 def host() -> str:
@@ -75,8 +79,19 @@ def _processor_cache() -> int:
     return max((int(size.removesuffix("K")) * 1024 for size in sizes if size.endswith("K")), default=UNKNOWN_CACHE)
 
 
-def _timed(now: Callable[[], float]) -> Clock:
+def _cold(now: Callable[[], float], cache: int) -> Clock:
+    """Before the calls, as many weights as fill half of the last cache meet a token.
+
+    As in a model: after its weights PyTorch's own code comes from memory too, and a small kernel takes several times as
+    long as one that is called again and again. In a model a few small ones follow each other, so a few calls are timed
+    together.
+    """
+    width = 1024
+    weights, token = torch.ones(min(cache, MOST_CACHE) // 2 // 4 // width, width), torch.ones(1, width)
+
     def clock(call: Callable[[int], object], first: int, count: int) -> float:
+        F.linear(token, weights)
+        now()  # the clock's own code is in the cache again
         started = now()
         for number in range(first, first + count):
             call(number)

@@ -11,7 +11,7 @@ import torch
 from xinqiao.chips.table import Kind, Row
 from xinqiao.cost.table import kernel_of
 from xinqiao.device.calibration.calls import DTYPES, Call, Pool, Room, call
-from xinqiao.device.calibration.machine import Clock, Machine
+from xinqiao.device.calibration.machine import Machine
 from xinqiao.device.calibration.shapes import (
     COPIES,
     FORMATS,
@@ -24,7 +24,6 @@ from xinqiao.device.calibration.shapes import (
 )
 
 SAMPLE = 2e-3  # seconds that one sample takes at least, in as many calls as that needs
-MOST_CALLS = 50  # in one sample
 MOST_SAMPLES = 25
 SHARE = 600  # a call may take the whole time divided by this
 EMULATED = 3  # times slower than the fastest format: the device computes in another one
@@ -48,16 +47,13 @@ class Measured:
         self.candidate, self.call = candidate, call
         self.samples: list[float] = []
         self.calls = 0  # timed so far: the next one takes the next weight
-        self.spent = 0.0  # seconds, whatever the clock
 
-    def sample(self, clock: Clock) -> None:
+    def sample(self, machine: Machine) -> None:
         """One more; the first time, after a call that warms up."""
-        started = time.perf_counter()
-        once = median(self.samples) if self.samples else clock(self.call, 0, 1)
-        count = max(1, min(MOST_CALLS, round(SAMPLE / max(once, 1e-9))))
-        self.samples.append(clock(self.call, self.calls, count))
+        once = median(self.samples) if self.samples else machine.clock(self.call, 0, 1)
+        count = max(1, min(machine.calls, round(SAMPLE / max(once, 1e-9))))
+        self.samples.append(machine.clock(self.call, self.calls, count))
         self.calls += count
-        self.spent += time.perf_counter() - started
 
     def row(self) -> Row:
         middle = median(self.samples)
@@ -96,7 +92,7 @@ class Bench:
             if made is None:
                 return None
             measured = Measured(candidate, made)
-            measured.sample(self.machine.clock)
+            measured.sample(self.machine)
         except RuntimeError:  # PyTorch's word for: not on this device, not this dtype, not this shape, no memory
             return None
         return measured
@@ -115,22 +111,22 @@ def measure(machine: Machine, seconds: float, progress: Progress) -> list[Row]:
                 if measured := bench.measured(candidate):
                     done.append(measured)
                 progress(len(done), len(done))
-            _repeat(done, deadline, machine.clock, progress)
+            _repeat(machine, done, deadline, progress)
         except KeyboardInterrupt:
             pass  # what is measured is worth keeping
     return [measured.row() for measured in done]
 
 
-def _repeat(done: list[Measured], deadline: float, clock: Clock, progress: Progress) -> None:
-    """Next is always the one that has had the least time, so that quick ones get more samples and slow ones a few."""
+def _repeat(machine: Machine, done: list[Measured], deadline: float, progress: Progress) -> None:
+    """All in turns: where the machine itself becomes slower, all rows have as many samples of before as of after."""
     samples = len(done)
-    while time.perf_counter() < deadline:
-        waiting = [measured for measured in done if len(measured.samples) < MOST_SAMPLES]
-        if not waiting:
-            return
-        min(waiting, key=lambda measured: measured.spent).sample(clock)
-        samples += 1
-        progress(len(done), samples)
+    for _ in range(MOST_SAMPLES - 1):
+        for measured in done:
+            if time.perf_counter() > deadline:
+                return
+            measured.sample(machine)
+            samples += 1
+            progress(len(done), samples)
 
 
 def _plan(bench: Bench, longest: float) -> list[Candidate]:

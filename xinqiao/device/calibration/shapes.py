@@ -26,7 +26,10 @@ MATRICES = (  # [n, k] of linear layers
 )
 EXPERTS = ((1536, 2048), (2048, 768), (4096, 7168), (7168, 2048))  # gate and up, down: of 30 B and 671 B mixtures
 GROUPS = (8, 32)
-HEADS = ((16, 16, 64), (16, 8, 64), (32, 8, 128), (8, 1, 128), (64, 8, 128))  # heads, KV heads, head dim
+HEADS = (  # heads, KV heads, head dim
+    *((16, 16, 64), (16, 8, 64), (32, 8, 64)),
+    *((32, 32, 128), (32, 8, 128), (8, 1, 128), (64, 8, 128)),
+)
 LENGTHS = (64, 256, 512, 1024, 2048, 4096, 8192)
 SEQUENCES = (1, 4, 16, 64, 128)
 NUMBERS = tuple(2**power for power in range(10, 28))
@@ -72,7 +75,7 @@ def ordered(group: Sequence[Candidate]) -> list[Candidate]:
     """Greedily, each as far as possible from those before it, the first in the middle."""
     if not group:
         return []
-    places = {candidate: place(kernel_of(*candidate).shape) for candidate in group}
+    places = {candidate: place(kernel_of(*candidate)) for candidate in group}
     centre = tuple(sum(axis) / len(places) for axis in zip(*places.values(), strict=True))
     chosen = [min(places, key=lambda candidate: (dist(places[candidate], centre), candidate))]
     left = dict.fromkeys(places, inf)
