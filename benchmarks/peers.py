@@ -1,4 +1,4 @@
-"""An environment of its own for what a benchmark compares with, in build/NAME: `python benchmarks/peers.py NAME`.
+"""An environment of its own for what a benchmark compares with, in build/NAME: `python benchmarks/peers.py NAME`, once.
 
 NAME is that of a requirements-NAME.txt beside this file. The environment also sees the packages of the Python that made
 it, so that PyTorch is not installed a second time. A program that imports this module before PyTorch runs on the CPU
@@ -45,4 +45,5 @@ def make(name: str) -> None:
 
 if __name__ == "__main__":
     for argument in sys.argv[1:]:
-        make(argument)
+        if not python(argument):
+            make(argument)

@@ -131,6 +131,11 @@ def test_environment_alone_is_enough(script, tmp_path):
     assert start([sys.executable, str(path)], tmp_path, XINQIAO_CHIP=None).returncode == 1
 
 
+def test_a_run_is_on_the_chip_where_pytorch_is_told_to_load_no_devices(script):
+    path = script("import torch\nprint(torch.npu.get_device_name())\n")
+    assert run(path, TORCH_DEVICE_BACKEND_AUTOLOAD="0").stdout == "Huawei Ascend 910C (virtual)\n"
+
+
 def test_children_get_the_chip_but_write_no_record(script, tmp_path):
     child = script("import torch\nprint(torch.npu.is_available())\n", "child.py")
     text = f"import subprocess, sys, torch\nsubprocess.run([sys.executable, {str(child)!r}], check=True)\n"

@@ -23,6 +23,7 @@ class Settings:
     def environment(self) -> dict[str, str]:
         """The variables that say the same; paths absolute, since the program may change folder."""
         words = {
+            "TORCH_DEVICE_BACKEND_AUTOLOAD": "1",  # without it nothing here is read, and the program runs on the CPU
             "XINQIAO_CHIP": str(Path(self.chip).absolute())
             if os.sep in self.chip or self.chip.endswith(".toml")
             else self.chip,
