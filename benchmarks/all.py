@@ -1,5 +1,4 @@
-"""Run every benchmark, one after the other: `make bench`. Exits with 1, and names them, if some failed or missed a target
-that they end with; the others run all the same."""
+"""Run every benchmark, one after the other: `make bench`. One that fails is named at the end; the others go on."""
 
 import platform
 import subprocess
