@@ -25,9 +25,10 @@ run: $(READY)
 
 # Two halves of about the same length, each on its own core.
 PYTEST := $(BIN)/python -m pytest -m "not matrix and not nightly and not ascend"
-HALF := $(addprefix tests/,cost formats native ops prove size)
+HALF := $(addprefix tests/,cost examples formats native ops prove size)
 test: $(VENV)/.packages
 	@mkdir -p build
+	$(BIN)/python -m compileall -q xinqiao  # once for all programs, also where Python is told to write none
 	OMP_NUM_THREADS=1 $(PYTEST) $(HALF) > build/test-half.log 2>&1 & half=$$!; \
 	$(PYTEST) $(HALF:%=--ignore %); others=$$?; \
 	wait $$half; half=$$?; cat build/test-half.log; exit $$((others + half))

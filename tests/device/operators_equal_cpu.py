@@ -2,8 +2,9 @@
 
     python tests/device/operators_equal_cpu.py CHIP [OPERATOR...]
 
-fp32: every sample up to 50, forward and gradients. bf16 and int64: forward, the first 5 samples. Each operator runs in
-a process of its own, so that a crash is one operator's result. Prints one JSON object: {operator: what went wrong}.
+fp32: every sample up to 50, forward and gradients. bf16 and int64: forward, the first 5 samples. Operators run in
+processes of their own, a few in each, so that a crash is one operator's result. Prints one JSON object: {operator: what
+went wrong}.
 """
 
 import json
@@ -12,6 +13,7 @@ import pickle
 import sys
 import time
 import warnings
+from contextlib import suppress
 from itertools import islice
 
 import torch
@@ -21,6 +23,7 @@ from xinqiao.device.session import virtual
 
 warnings.filterwarnings("ignore")
 FULL, FEW, SECONDS = 50, 5, 20.0
+TOGETHER = 20  # operators in one process: a fork copies the pages that each writes to
 CASES = ((torch.float32, FULL), (torch.bfloat16, FEW), (torch.int64, FEW))
 
 
@@ -121,24 +124,43 @@ def check(op, device):
     return compared, ""
 
 
-def in_own_process(op, device):
+def in_one_process(ops, device):
+    """Answers of operators, one after the other in a process of their own, up to one that ends it."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(read)
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115  (the child ends here)
-        try:
-            answer = check(op, device)
-        except BaseException as error:  # noqa: BLE001
-            answer = (0, f"harness: {type(error).__name__}: {error}")
         with os.fdopen(write, "wb") as pipe:
-            pickle.dump(answer, pipe)
+            for op in ops:
+                try:
+                    answer = check(op, device)
+                except BaseException as error:  # noqa: BLE001
+                    answer = (0, f"harness: {type(error).__name__}: {error}")
+                pickle.dump(answer, pipe)
+                pipe.flush()
         os._exit(0)
     os.close(write)
-    with os.fdopen(read, "rb") as pipe:
-        data = pipe.read()
+    answers = []
+    with os.fdopen(read, "rb") as pipe, suppress(EOFError):
+        while True:
+            answers.append(pickle.load(pipe))
     _, status = os.waitpid(child, 0)
-    return pickle.loads(data) if data else (0, f"crashed with signal {status & 127}")
+    if len(answers) < len(ops):
+        answers.append((0, f"crashed with signal {status & 127}"))
+    return answers
+
+
+def in_processes(ops, device):
+    """An answer for each operator."""
+    answers = []
+    while len(answers) < len(ops):
+        answers += in_one_process(ops[len(answers) : len(answers) + TOGETHER], device)
+    return answers
+
+
+def named(op):
+    return op.name + (f".{op.variant_test_name}" if op.variant_test_name else "")
 
 
 def main(chip, names):
@@ -147,20 +169,13 @@ def main(chip, names):
     from torch.testing._internal.common_methods_invocations import op_db
 
     begun = time.monotonic()
-    wrong, compared, operators = {}, 0, 0
-    for op in op_db:
-        name = op.name + (f".{op.variant_test_name}" if op.variant_test_name else "")
-        if names and name not in names:
-            continue
-        count, what = in_own_process(op, session.chip.torch.device)
-        operators += 1
-        compared += count
-        if what:
-            wrong[name] = what
-            print(name, what, file=sys.stderr, flush=True)
-    print(
-        json.dumps({"operators": operators, "samples": compared, "seconds": time.monotonic() - begun, "wrong": wrong})
-    )
+    ops = [op for op in op_db if not names or named(op) in names]
+    answers = in_processes(ops, session.chip.torch.device)
+    wrong = {named(op): what for op, (_, what) in zip(ops, answers, strict=True) if what}
+    compared = sum(count for count, _ in answers)
+    for name, what in wrong.items():
+        print(name, what, file=sys.stderr, flush=True)
+    print(json.dumps({"operators": len(ops), "samples": compared, "seconds": time.monotonic() - begun, "wrong": wrong}))
 
 
 if __name__ == "__main__":

@@ -2,15 +2,16 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
+
+from tests.warm import python
 
 ROOT = Path(__file__).parents[2]
 
 
 def run(script, *options, chip="ascend-910c", arguments=(), **environment):
     """`xinqiao run --chip CHIP OPTIONS -- SCRIPT ARGUMENTS` in the script's folder."""
-    command = [sys.executable, "-m", "xinqiao.cli", "run", "--chip", str(chip), *map(str, options)]
+    command = [python(), "-m", "xinqiao.cli", "run", "--chip", str(chip), *map(str, options)]
     return start([*command, "--", str(script), *arguments], script.parent, **environment)
 
 
@@ -21,4 +22,4 @@ def start(command, folder, **environment):
 
 
 def cli(*words, folder, **environment):
-    return start([sys.executable, "-m", "xinqiao.cli", *map(str, words)], folder, **environment)
+    return start([python(), "-m", "xinqiao.cli", *map(str, words)], folder, **environment)

@@ -2,11 +2,11 @@
 
 import json
 import re
-import sys
 
 import pytest
 
 from tests.device.programs import cli, run, start
+from tests.warm import python
 from xinqiao.record.files import read
 
 MATMUL_IN_DOUBLE = """import torch
@@ -126,9 +126,9 @@ dist.destroy_process_group()
 
 def test_environment_alone_is_enough(script, tmp_path):
     path = script("import torch\nprint(torch.npu.get_device_name())\n")
-    done = start([sys.executable, str(path)], tmp_path, XINQIAO_CHIP="910c")
+    done = start([python(), str(path)], tmp_path, XINQIAO_CHIP="910c")
     assert done.stdout == "Huawei Ascend 910C (virtual)\n"
-    assert start([sys.executable, str(path)], tmp_path, XINQIAO_CHIP=None).returncode == 1
+    assert start([python(), str(path)], tmp_path, XINQIAO_CHIP=None).returncode == 1
 
 
 def test_a_run_is_on_the_chip_where_pytorch_is_told_to_load_no_devices(script):
@@ -245,7 +245,7 @@ except InputError as error:
     print(error)
 """
     path = script(text)
-    done = start([sys.executable, str(path)], path.parent)
+    done = start([python(), str(path)], path.parent)
     assert "already has a virtual ascend-910c" in done.stdout, done.stderr
 
 

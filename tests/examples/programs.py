@@ -2,8 +2,9 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
+
+from tests.warm import python
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -16,7 +17,7 @@ def run(script: Path, *arguments: str, chip: str = "", ranks: int = 1, shapes: b
         start = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)] if ranks > 1 else []
     own = {name: value for name, value in os.environ.items() if not name.startswith("XINQIAO_")}
     done = subprocess.run(
-        [sys.executable, *start, str(script), *arguments],
+        [python(), *start, str(script), *arguments],
         cwd=folder,
         env={**own, "OMP_NUM_THREADS": "1"},
         capture_output=True,

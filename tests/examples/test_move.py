@@ -4,11 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from tests.examples.programs import EXAMPLES
+from tests.warm import launches
 from xinqiao import port as ports
 from xinqiao.chips import catalog
 from xinqiao.prove import Chips, Program, prove
@@ -27,7 +29,8 @@ def trees(tmp_path_factory):
 
 
 def proof(trees, *words, ranks=1):
-    return prove(*trees, Program(TRAIN, list(words), ranks), chips=Chips(CHIP))
+    with nullcontext() if "--compile" in words else launches():
+        return prove(*trees, Program(TRAIN, list(words), ranks), chips=Chips(CHIP))
 
 
 @pytest.mark.slow

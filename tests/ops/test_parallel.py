@@ -3,7 +3,6 @@
 import os
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from tests.device.programs import ROOT, run
+from tests.warm import python
 from xinqiao.chips import catalog
 from xinqiao.errors import InputError
 from xinqiao.ops.parallel import ExpertParallel
@@ -33,9 +33,10 @@ def test_the_same_as_one_process(size):
         "OMP_NUM_THREADS": "1",
     }
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    interpreter = python()
     started = [
         subprocess.Popen(
-            [sys.executable, str(PROGRAM), "cpu", "", "gloo"],
+            [interpreter, str(PROGRAM), "cpu", "", "gloo"],
             env={**os.environ, **shared, "RANK": str(rank), "PYTHONPATH": path},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

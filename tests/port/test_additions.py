@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from tests.warm import python
 from xinqiao import port as ports
 from xinqiao.chips import catalog
 from xinqiao.errors import InputError
@@ -76,7 +77,7 @@ def test_it_is_found_from_every_kind_of_project(files, command, where, tmp_path)
     project = write(tmp_path / "project", files)
     ports.port(project, CHIP, tmp_path / "out")
     run = subprocess.run(
-        [sys.executable, *command], cwd=tmp_path / "out" / where, capture_output=True, text=True, check=False
+        [python(), *command], cwd=tmp_path / "out" / where, capture_output=True, text=True, check=False
     )
     assert run.stderr == ""
     assert float(run.stdout) == 24.0
@@ -146,7 +147,7 @@ def test_on_cuda_the_package_itself_is_used(tmp_path):
     path = ":".join([str(tmp_path / "lib"), *(p for p in sys.path if p)])
     for folder in ("project", "out"):
         script = str(tmp_path / folder / "train.py")
-        command = [sys.executable, "-m", "xinqiao.cli", "run", "--chip", "nvidia-h200", script]
+        command = [python(), "-m", "xinqiao.cli", "run", "--chip", "nvidia-h200", script]
         environment = {**os.environ, "PYTHONPATH": path}
         run = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
         assert "the package itself" in run.stdout, run.stderr

@@ -9,6 +9,7 @@ from importlib.metadata import version
 import pytest
 from click.testing import CliRunner
 
+from tests.warm import python
 from xinqiao import port as ports
 from xinqiao.chips import catalog
 from xinqiao.cli import main
@@ -96,7 +97,7 @@ def call(*words):
 
 def run(folder, *words, site):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), *sys.path]), "PYTHONDONTWRITEBYTECODE": ""}
-    command = [sys.executable, *words, folder / "train.py"]
+    command = [python(), *words, folder / "train.py"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, cwd=folder)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

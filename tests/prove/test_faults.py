@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.prove.faults import FAULTS, Fault
+from tests.warm import launches
 from xinqiao.chips.catalog import ORIGIN
 from xinqiao.prove.lines import Lines
 from xinqiao.prove.proof import prove_records
@@ -25,10 +26,11 @@ def program(folder, ranks):
 def originals(tmp_path_factory):
     """The original's records, by number of ranks."""
     folder = tmp_path_factory.mktemp("original")
-    return {
-        ranks: run(Tree(PROJECT / "original", ORIGIN, folder / f"{ranks}.json"), program(folder, ranks))
-        for ranks in (1, 2)
-    }
+    with launches():
+        return {
+            ranks: run(Tree(PROJECT / "original", ORIGIN, folder / f"{ranks}.json"), program(folder, ranks))
+            for ranks in (1, 2)
+        }
 
 
 def proof_of(folder, originals, ranks):
@@ -64,7 +66,7 @@ def examined(fault: Fault, folder, originals):
 def results(originals, tmp_path_factory):
     """All faults, two at a time: each has processes of its own."""
     folder = tmp_path_factory.mktemp("faults")
-    with ThreadPoolExecutor(2) as pool:
+    with launches(), ThreadPoolExecutor(2) as pool:
         work = {f.name: pool.submit(examined, f, folder / f"{n}", originals) for n, f in enumerate(FAULTS)}
         return {name: job.result() for name, job in work.items()}
 
@@ -72,7 +74,8 @@ def results(originals, tmp_path_factory):
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_a_right_port_is_the_same(ranks, originals, tmp_path):
     shutil.copytree(PROJECT / "port", tmp_path / "port")
-    proof = proof_of(tmp_path, originals, ranks)
+    with launches():
+        proof = proof_of(tmp_path, originals, ranks)
     assert [p.message for p in proof.partings if p.weight != "note"] == []
     assert proof.verdict == "same"
     assert proof.numbers_equal == proof.numbers > 0

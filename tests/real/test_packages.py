@@ -2,13 +2,13 @@
 
 import json
 import shutil
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tests.device.programs import start
+from tests.warm import python
 from xinqiao import port as ports
 from xinqiao.chips import catalog
 
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(600)]
 def run(script, *arguments, folder, chip=None, path=None):
     """The program's last line, from JSON. Random numbers come from the host, so that runs can be compared."""
     environment = {"XINQIAO_CHIP": chip, "XINQIAO_HOST_RNG": "1", "PYTHONPATH": str(path) if path else None}
-    done = start([sys.executable, str(script), *map(str, arguments)], folder, **environment)
+    done = start([python(), str(script), *map(str, arguments)], folder, **environment)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -53,7 +53,7 @@ def test_a_trainer_on_accelerate(chip, on_cpu, tmp_path):
 
 def test_flash_attention_fails_as_on_a_card(tmp_path):
     """denoising-diffusion-pytorch, 'No available kernel' on an A100: seen by its users, and here without a card."""
-    arguments = [sys.executable, str(SCRIPTS / "diffusion.py"), str(tmp_path / "d"), "flash"]
+    arguments = [python(), str(SCRIPTS / "diffusion.py"), str(tmp_path / "d"), "flash"]
     done = start(arguments, tmp_path, XINQIAO_CHIP="nvidia-h200")
     assert done.returncode == 1
     assert "RuntimeError: No available kernel. Aborting execution." in done.stderr

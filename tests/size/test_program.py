@@ -2,9 +2,10 @@
 
 import json
 import subprocess
-import sys
 
 import pytest
+
+from tests.warm import python
 
 PROGRAM = """
 import sys, torch
@@ -19,7 +20,7 @@ WEIGHTS = 2 * (1024 * 1024 + 1024)
 def sized(tmp_path, *words):
     script = tmp_path / "train.py"
     script.write_text(PROGRAM)
-    command = [sys.executable, "-m", "xinqiao.cli", "size", str(script), *words]
+    command = [python(), "-m", "xinqiao.cli", "size", str(script), *words]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
