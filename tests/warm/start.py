@@ -1,7 +1,7 @@
 # What stands for the interpreter: it hands its arguments, environment, folder and standard files to the server of its
 # environment, and ends as the program ends. `__init__.py` writes the constants above it. It imports what the
 # interpreter has built in, because it starts hundreds of times. What the server cannot do starts really: options other
-# than -c and -m, what is no .py file, and torchrun, whose ranks then start really too.
+# than -c and -m, and what is no .py file.
 # ruff: noqa: F821  (the constants)
 import _socket
 import marshal
@@ -11,14 +11,14 @@ from binascii import crc32
 from time import sleep
 
 # What is read before a program's first line: each such environment has a server.
-AT_START = b"PYTHON OMP_ MKL_ KMP_ GOMP_ LD_ TORCH TRITON LC_ LANG MALLOC GLIBC"
+AT_START = b"PYTHON OMP_ MKL_ KMP_ GOMP_ LD_ TORCH_ TRITON LC_ LANG MALLOC GLIBC"
 
 
 def possible(words: list[str]) -> bool:
     """Whether a server can run it."""
-    if len(words) > 1 and words[0] == "-m":
-        return words[1] != "torch.distributed.run"
-    return bool(words) and (words[0] == "-c" or (words[0].endswith(".py") and not words[0].startswith("-")))
+    if len(words) > 1 and words[0] in ("-c", "-m"):
+        return True
+    return bool(words) and words[0].endswith(".py") and not words[0].startswith("-")
 
 
 def connected(environment: dict[bytes, bytes]) -> _socket.socket:
