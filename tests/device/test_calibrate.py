@@ -203,10 +203,10 @@ def test_a_measured_processor_is_priced_and_not_run_on(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["here.toml"]
     chip = catalog.load(str(out))
     price = Price(chip, load("eager"))
-    known = next(row for row in read(out).row if row.kind == "gemm")
-    assert price.kernel(kernel_of(known.kind, known.format, known.shape)).seconds == pytest.approx(
-        known.seconds, rel=0.3
-    )
+    gemms = sorted((row for row in read(out).row if row.kind == "gemm"), key=lambda row: row.spread)
+    for known in gemms[:3]:  # the steadiest: one whose repeats disagree is doubted, and its neighbours say more
+        found = price.kernel(kernel_of(known.kind, known.format, known.shape)).seconds
+        assert found == pytest.approx(known.seconds, rel=0.3), known
     (tmp_path / "a.py").write_text("import torch\n")
     refused = python(tmp_path / "a.py", XINQIAO_CHIP=str(out))
     assert refused.returncode == 2

@@ -38,7 +38,7 @@ struct Part {
 
 Sizes sizes(const Call &call) { return {call.heads / call.cache.kv_heads, call.cache.k_size, call.cache.v_size, call.scale}; }
 
-std::vector<Part> parts(const Call &call, bool one_by_one, bool always_packed) {
+std::vector<Part> parts(const Call &call, bool one_by_one, bool backward) {
     std::vector<Part> found;
     const int64_t each = call.heads / call.cache.kv_heads, together = one_by_one ? 1 : std::max<int64_t>(1, LANES / each);
     for (int64_t i = 0; i < call.count; i++)
@@ -50,7 +50,7 @@ std::vector<Part> parts(const Call &call, bool one_by_one, bool always_packed) {
     for (size_t i = 0; i < found.size(); i++) {
         Part &part = found[i];
         part.blocks = std::make_unique<Blocks>(call.cache, part.s, part.sequence, part.group);
-        if (always_packed || part.s.queries > TILE) part.blocks->prepare();
+        if (backward || part.s.queries > TILE) part.blocks->prepare(!backward);
     }
     return found;
 }
@@ -203,15 +203,10 @@ void xq_nsa_compressed(const Call *call, const Choosing *rule, float *out, float
             const int64_t seen = ended(*rule, part.s.start + query, part.s.keys), blocks = (seen + TILE - 1) / TILE;
             std::fill_n(sum, size.each * size.v, 0.0f);
             float part_of[MOST_ROWS];
-            for (int64_t b = 0; b < blocks; b++) products(size.each, call->q + row * size.k, size, part.blocks->keys(b, room.data()), 0, std::min<int64_t>(TILE, seen - b * TILE), score + b * size.each * TILE);
-            softmax(size.each, size.scale, seen, score, part_of, lse + row);
-            for (int64_t b = 0; b < blocks; b++) {
-                float *at = score + b * size.each * TILE;
-                shares(size.each, part_of, at, share + b * TILE);
-                const Rows values = part.blocks->values(b, room.data() + 2 * TILE * size.k);
-                product<true>(size.each, size.v, std::min<int64_t>(TILE, seen - b * TILE), {at, TILE, 1}, values.at, values.row, sum, size.v);
-            }
-            for (int64_t h = 0; h < size.each; h++) give(*call, row + h, sum + h * size.v, size.v, 1.0f, out);
+            soften(size.each, call->q + row * size.k, size, seen, [&](int64_t b) { return part.blocks->keys(b, room.data()); },
+                   [&](int64_t b) { return part.blocks->values(b, room.data() + 2 * TILE * size.k); }, score, part_of, lse + row, sum);
+            for (int64_t h = 0; h < size.each; h++) give(*call, row + h, sum + h * size.v, size.v, seen ? part_of[h] : 0.0f, out);
+            for (int64_t b = 0; b < blocks; b++) shares(size.each, part_of, score + b * size.each * TILE, share + b * TILE);
             std::fill_n(share - margin(*rule), margin(*rule), 0.0f);
             std::fill_n(share + seen, (blocks + 1) * TILE - seen + margin(*rule), 0.0f);
             choose(*rule, part.s.start + query, share, seen, order, choice + ((part.s.q + query) * call->cache.kv_heads + part.group) * rule->blocks);

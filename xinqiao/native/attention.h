@@ -29,10 +29,10 @@ struct Seen {
 };
 
 // Products [rows, 64] of queries and a block's keys `first` up to `last`, not scaled; those beside them may be missing.
-inline void products(int64_t rows, const float *q, const Sizes &size, const float *keys, int64_t first, int64_t last, float *to) {
+inline void products(int64_t rows, const float *q, const Sizes &size, Right keys, int64_t first, int64_t last, float *to) {
     first = first / LANES * LANES;
     last = (last + LANES - 1) / LANES * LANES;
-    product<false>(rows, last - first, size.k, {q, size.k, 1}, keys + first, TILE, to + first, TILE);
+    product<false>(rows, last - first, size.k, {q, size.k, 1}, {keys.column(first), keys.row, keys.strip}, to + first, TILE);
 }
 
 // Scales row r of a block, hides what it does not see, and returns the largest of it and `top`, lane by lane.
@@ -78,7 +78,7 @@ inline void raise(int64_t rows, float scale, Running &run, const Seen &seen, flo
 }
 
 // Adds a block to `out` [rows, v]; score: room for [rows, 64].
-inline void step(int64_t rows, const float *q, const Sizes &size, const float *keys, Rows values, const Seen &seen, Running &run,
+inline void step(int64_t rows, const float *q, const Sizes &size, Right keys, Right values, const Seen &seen, Running &run,
                  float *score, float *out) {
     products(rows, q, size, keys, seen.first, seen.last, score);
     raise(rows, size.scale, run, seen, score);
@@ -94,7 +94,7 @@ inline void step(int64_t rows, const float *q, const Sizes &size, const float *k
         if (shrink == 1.0f) continue;
         for (int64_t d = 0; d < size.v; d += LANES) store(out + r * size.v + d, load(out + r * size.v + d) * all(shrink));
     }
-    product<true>(rows, size.v, seen.last - seen.first, {score + seen.first, TILE, 1}, values.at + seen.first * values.row, values.row, out, size.v);
+    product<true>(rows, size.v, seen.last - seen.first, {score + seen.first, TILE, 1}, values.from(seen.first), out, size.v);
 }
 
 // Gradients of a block's keys and values and of q, all added to. q [rows, k], up [rows, v] is the gradient of the output,
@@ -103,11 +103,11 @@ struct Backward {
     const float *q, *up, *lse, *inner;
     float *dq; // [rows, k]
 };
-inline void step_back(int64_t rows, const Backward &with, const Sizes &size, const float *keys, Rows natural, const float *turned,
+inline void step_back(int64_t rows, const Backward &with, const Sizes &size, Right keys, Right natural, Right turned,
                       const Seen &seen, float *dk, float *dv, int64_t dk_row, int64_t dv_row, float *room) {
     float *share = room, *slope = room + MOST_ROWS * TILE;
     products(rows, with.q, size, keys, 0, TILE, share);
-    product<false>(rows, TILE, size.v, {with.up, size.v, 1}, turned, TILE, slope, TILE);
+    product<false>(rows, TILE, size.v, {with.up, size.v, 1}, turned, slope, TILE);
     for (int64_t r = 0; r < rows; r++)
         for (int j = 0; j < TILE; j += LANES) {
             const int64_t at = r * TILE + j;
@@ -119,9 +119,9 @@ inline void step_back(int64_t rows, const Backward &with, const Sizes &size, con
             store(slope + at, s);
         }
     const int64_t first = seen.first, depth = seen.last - seen.first;
-    product<true>(rows, size.k, depth, {slope + first, TILE, 1}, natural.at + first * natural.row, natural.row, with.dq, size.k);
-    product<true>(depth, size.k, rows, {slope + first, 1, TILE}, with.q, size.k, dk + first * dk_row, dk_row);
-    product<true>(depth, size.v, rows, {share + first, 1, TILE}, with.up, size.v, dv + first * dv_row, dv_row);
+    product<true>(rows, size.k, depth, {slope + first, TILE, 1}, natural.from(first), with.dq, size.k);
+    product<true>(depth, size.k, rows, {slope + first, 1, TILE}, {with.q, size.k}, dk + first * dk_row, dk_row);
+    product<true>(depth, size.v, rows, {share + first, 1, TILE}, {with.up, size.v}, dv + first * dv_row, dv_row);
 }
 
 } // namespace xq

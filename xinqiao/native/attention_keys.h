@@ -1,4 +1,4 @@
-// Keys and values of attention, in blocks of 64 tokens: keys transposed, as products want them.
+// Keys and values of attention, in blocks of 64 tokens, strip by strip, and keys transposed, as products want them.
 #pragma once
 #include "tile.h"
 #include <vector>
@@ -20,11 +20,6 @@ struct Sequence {
     int64_t q, queries, k, keys, start;
 };
 
-struct Rows {
-    const float *at;
-    int64_t row; // numbers from one to the next
-};
-
 inline float widened(uint16_t bf16) { return __builtin_bit_cast(float, uint32_t(bf16) << 16); }
 
 inline const void *row_at(const Cache &cache, const void *base, int64_t size, const Sequence &s, int64_t sequence, int64_t group, int64_t token) {
@@ -33,17 +28,21 @@ inline const void *row_at(const Cache &cache, const void *base, int64_t size, co
     return static_cast<const char *>(base) + (row * cache.kv_heads + group) * size * (cache.half ? 2 : 4);
 }
 
-// `rows` rows of `size` numbers, transposed into [size, 64]; 0 in the columns behind them.
-inline void transpose(Rows from, int64_t rows, int64_t size, float *to) {
+// A block's keys [size, 64], strip by strip.
+inline Right turned(const float *at, int64_t size) { return {at, STRIP, size * STRIP}; }
+
+// `rows` rows of `size` numbers, transposed into [size, 64], strip by strip; 0 in the columns behind them.
+inline void transpose(Right from, int64_t rows, int64_t size, float *to) {
     const int64_t whole = rows / LANES * LANES;
+    const auto column = [&](int64_t r) { return to + r / STRIP * size * STRIP + r % STRIP; };
     for (int64_t r = 0; r < whole; r += LANES)
-        for (int64_t d = 0; d < size; d += LANES) transpose16(from.at + r * from.row + d, from.row, to + d * TILE + r, TILE);
+        for (int64_t d = 0; d < size; d += LANES) transpose16(from.at + r * from.row + d, from.row, column(r) + d * STRIP, STRIP);
     for (int64_t r = whole; r < TILE; r++)
-        for (int64_t d = 0; d < size; d++) to[d * TILE + r] = r < rows ? from.at[r * from.row + d] : 0.0f;
+        for (int64_t d = 0; d < size; d++) column(r)[d * STRIP] = r < rows ? from.at[r * from.row + d] : 0.0f;
 }
 
 // fp32 rows of a block: in place, or widened into `room`.
-inline Rows rows_of(const Cache &cache, const void *at, int64_t size, int64_t rows, float *room) {
+inline Right rows_of(const Cache &cache, const void *at, int64_t size, int64_t rows, float *room) {
     const int64_t row = cache.kv_heads * size;
     if (!cache.half) return {static_cast<const float *>(at), row};
     const uint16_t *narrow = static_cast<const uint16_t *>(at);
@@ -59,33 +58,47 @@ class Blocks {
 
     int64_t count() const { return (s.keys + TILE - 1) / TILE; }
 
-    void prepare() {
+    void prepare(bool with_values) {
         packed.resize(size_t(count() * TILE * cache.k_size));
-        std::vector<float> room(size_t(TILE * cache.k_size));
-        for (int64_t b = 0; b < count(); b++) turn(b, packed.data() + b * TILE * cache.k_size, room.data());
+        packed_values.resize(with_values ? size_t(count() * TILE * wide_values()) : 0);
+        std::vector<float> room(size_t(TILE * std::max(cache.k_size, cache.v_size)));
+        for (int64_t b = 0; b < count(); b++) {
+            turn(b, packed.data() + b * TILE * cache.k_size, room.data());
+            if (with_values) pack(values_in_place(b, room.data()), rows(b), packed_values.data() + b * TILE * wide_values());
+        }
     }
 
     // A block's keys [k_size, 64] and values [64, v_size]. room: 2 * k_size * 64 numbers, and v_size * 64, for a block to be made in.
-    const float *keys(int64_t b, float *room) const {
-        if (!packed.empty()) return packed.data() + b * TILE * cache.k_size;
+    Right keys(int64_t b, float *room) const {
+        if (!packed.empty()) return turned(packed.data() + b * TILE * cache.k_size, cache.k_size);
         turn(b, room, room + TILE * cache.k_size);
-        return room;
+        return turned(room, cache.k_size);
     }
-    Rows values(int64_t b, float *room) const {
-        return rows_of(cache, row_at(cache, cache.v, cache.v_size, s, sequence, group, b * TILE), cache.v_size, rows(b), room);
+    Right values(int64_t b, float *room) const {
+        if (!packed_values.empty()) return {packed_values.data() + b * TILE * wide_values(), STRIP, TILE * STRIP};
+        return values_in_place(b, room);
     }
 
     // A block that is asked for soon: its lines are fetched while another is computed.
     void prefetch(int64_t b) const {
-        if (packed.empty() || cache.half) return;
-        const auto fetch = [](const void *at, int64_t bytes) {
-            for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(static_cast<const char *>(at) + i, 0, 2);
+        if (packed_values.empty()) return;
+        const auto fetch = [](const float *at, int64_t count) {
+            for (int64_t i = 0; i < count; i += LANES) __builtin_prefetch(at + i, 0, 2);
         };
-        fetch(packed.data() + b * TILE * cache.k_size, TILE * cache.k_size * 4);
-        for (int64_t r = 0; r < rows(b); r++) fetch(row_at(cache, cache.v, cache.v_size, s, sequence, group, b * TILE + r), cache.v_size * 4);
+        fetch(packed.data() + b * TILE * cache.k_size, TILE * cache.k_size);
+        fetch(packed_values.data() + b * TILE * wide_values(), TILE * wide_values());
     }
 
   private:
+    int64_t wide_values() const { return (cache.v_size + STRIP - 1) / STRIP * STRIP; }
+    Right values_in_place(int64_t b, float *room) const {
+        return rows_of(cache, row_at(cache, cache.v, cache.v_size, s, sequence, group, b * TILE), cache.v_size, rows(b), room);
+    }
+    void pack(Right from, int64_t rows, float *to) const {
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t d = 0; d < cache.v_size; d += LANES)
+                store(to + d / STRIP * TILE * STRIP + r * STRIP + d % STRIP, load(from.at + r * from.row + d));
+    }
     int64_t rows(int64_t b) const { return std::min<int64_t>(TILE, s.keys - b * TILE); }
     void turn(int64_t b, float *to, float *room) const {
         const void *keys = row_at(cache, cache.k, cache.k_size, s, sequence, group, b * TILE);
@@ -95,7 +108,7 @@ class Blocks {
     const Cache &cache;
     const Sequence &s;
     int64_t sequence, group;
-    std::vector<float> packed;
+    std::vector<float> packed, packed_values;
 };
 
 } // namespace xq

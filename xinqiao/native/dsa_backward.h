@@ -69,12 +69,12 @@ template <typename T> inline void step_back(const Backward &of, int64_t batch, c
     const int64_t heads = shape.heads, wide = shape.wide, columns = shape.columns;
     float *rows = room.rows.data(), *scores = room.scores.data(), *slopes = room.slopes.data(), *d_rows = room.d_rows.data();
     take_rows<Single, T>(of.x, batch, tokens, n, shape, rows);
-    product<false>(n, heads, of.x.d, {rows, wide, 1}, room.turned.data(), heads, scores, heads);
-    product<false>(n, heads, of.x.d_v, {rows, wide, 1}, room.d_turned.data(), heads, slopes, heads);
+    product<false>(n, heads, of.x.d, {rows, wide, 1}, {room.turned.data(), heads}, scores, heads);
+    product<false>(n, heads, of.x.d_v, {rows, wide, 1}, {room.d_turned.data(), heads}, slopes, heads);
     differentiate(room, n, of.x.scale);
-    product<true>(heads, wide, n, {slopes, 1, heads}, rows, wide, d_q, wide);
-    product<false>(n, wide, heads, {slopes, heads, 1}, room.natural.data(), wide, d_rows, wide);
-    product<true>(n, columns, heads, {scores, heads, 1}, room.d_natural.data(), columns, d_rows, wide);
+    product<true>(heads, wide, n, {slopes, 1, heads}, {rows, wide}, d_q, wide);
+    product<false>(n, wide, heads, {slopes, heads, 1}, {room.natural.data(), wide}, d_rows, wide);
+    product<true>(n, columns, heads, {scores, heads, 1}, {room.d_natural.data(), columns}, d_rows, wide);
     for (int64_t j = 0; j < n; j++) {
         float *to = of.d_latent + physical(of.x, batch, tokens[j]) * of.x.d;
         for (int64_t i = 0; i < of.x.d; i++) to[i] += d_rows[j * wide + i];

@@ -153,12 +153,12 @@ inline void pair_values(const float *rows, int64_t n, int64_t wide, int64_t colu
 template <typename Word> inline void add_values(AttentionRoom<Word> &room, int64_t n, const Shape<Word> &shape, float *out) {
     const Left p{room.scores.data(), 1, shape.heads};
     if constexpr (PER_WORD<Word> == 1) {
-        product<true>(shape.heads, shape.columns, n, p, room.rows.data(), shape.wide, out, shape.columns);
+        product<true>(shape.heads, shape.columns, n, p, {room.rows.data(), shape.wide}, out, shape.columns);
     } else {
         if (n % 2) std::fill_n(room.scores.data() + n * shape.heads, shape.heads, 0.0f);
         pair_scores(room.scores.data(), n, shape.heads);
         pair_values(room.rows.data(), n, shape.wide, shape.columns, room.values.data());
-        product<true, Word>(shape.heads, shape.columns, (n + 1) / 2, p, room.values.data(), shape.columns, out, shape.columns);
+        product<true, Word>(shape.heads, shape.columns, (n + 1) / 2, p, {room.values.data(), shape.columns}, out, shape.columns);
     }
 }
 
@@ -172,7 +172,7 @@ inline void attend(const Attention &x, int64_t query, int64_t first, int64_t par
     int64_t found[TOKENS];
     while (const int64_t n = tokens.next(found)) {
         take_rows<Word, T>(x, batch, found, n, shape, room.rows.data());
-        product<false, Word>(n, shape.heads, shape.depth, {room.rows.data(), shape.wide, 1}, room.q.data(), shape.heads, room.scores.data(), shape.heads);
+        product<false, Word>(n, shape.heads, shape.depth, {room.rows.data(), shape.wide, 1}, {room.q.data(), shape.heads}, room.scores.data(), shape.heads);
         soften(room.scores.data(), n, shape.heads, shape.columns, x.scale, sums);
         add_values(room, n, shape, sums.out);
     }

@@ -14,31 +14,37 @@ inline int64_t ended(const Choosing &rule, int64_t position, int64_t keys) {
     return position + 1 < rule.length ? 0 : std::min(keys, (position + 1 - rule.length) / rule.stride + 1);
 }
 
-// score holds products [rows, 64] for each block; each becomes e^(score - high), and part[r] what makes them shares. lse[r]: the
-// logarithm of the row's denominator.
-inline void softmax(int64_t rows, float scale, int64_t seen, float *score, float *part, float *lse) {
+// One query's rows over `seen` compressed keys: `sum` [rows, v] += e^(score - high) · value. score: room for [rows, 64] a block, left
+// as e^(score - high); part[r] makes these shares; lse[r]: the logarithm of the row's denominator. keys(b), values(b): of a block.
+template <typename Keys, typename Values>
+inline void soften(int64_t rows, const float *q, const Sizes &size, int64_t seen, Keys keys, Values values, float *score, float *part, float *lse, float *sum) {
     const int64_t blocks = (seen + TILE - 1) / TILE;
+    Floats top[MOST_ROWS], whole[MOST_ROWS];
+    std::fill_n(top, rows, all(NONE));
+    std::fill_n(whole, rows, all(0.0f));
+    for (int64_t b = 0; b < blocks; b++) {
+        float *block = score + b * rows * TILE;
+        products(rows, q, size, keys(b), 0, std::min<int64_t>(TILE, seen - b * TILE), block);
+        for (int64_t r = 0; r < rows; r++) top[r] = scaled(block + r * TILE, all(size.scale), 0, seen - b * TILE, top[r]);
+    }
+    for (int64_t r = 0; r < rows; r++) lse[r] = largest(top[r]);
+    for (int64_t b = 0; b < blocks; b++) {
+        float *block = score + b * rows * TILE;
+        for (int64_t r = 0; r < rows; r++) whole[r] = powers(block + r * TILE, all(lse[r]), 0, seen - b * TILE, whole[r]);
+        product<true>(rows, size.v, std::min<int64_t>(TILE, seen - b * TILE), {block, TILE, 1}, values(b), sum, size.v);
+    }
     for (int64_t r = 0; r < rows; r++) {
-        float *line = score + r * TILE;
-        Floats top = all(NONE), sum = all(0.0f);
-        for (int64_t b = 0; b < blocks; b++) top = scaled(line + b * rows * TILE, all(scale), 0, seen - b * TILE, top);
-        const float high = largest(top);
-        for (int64_t b = 0; b < blocks; b++) sum = powers(line + b * rows * TILE, all(high), 0, seen - b * TILE, sum);
-        const float whole = total(sum);
-        part[r] = 1.0f / whole;
-        lse[r] = high + std::log(whole);
+        const float denominator = total(whole[r]);
+        part[r] = 1.0f / denominator;
+        lse[r] += std::log(denominator);
     }
 }
 
-// Turns a block of powers [rows, 64] into shares, and sums each key's over the rows, in their order.
-inline void shares(int64_t rows, const float *part, float *score, float *summed) {
+// Sums the shares of each key over the rows, in their order: powers [rows, 64] of a block times part[r].
+inline void shares(int64_t rows, const float *part, const float *power, float *summed) {
     for (int j = 0; j < TILE; j += LANES) {
         Floats sum = all(0.0f);
-        for (int64_t r = 0; r < rows; r++) {
-            const Floats share = load(score + r * TILE + j) * all(part[r]);
-            store(score + r * TILE + j, share);
-            sum = sum + share;
-        }
+        for (int64_t r = 0; r < rows; r++) sum = sum + load(power + r * TILE + j) * all(part[r]);
         store(summed + j, sum);
     }
 }

@@ -13,6 +13,23 @@ struct Left {
     int64_t row, k;
 };
 
+#if defined(__AVX512F__)
+constexpr int VECTORS = 4;
+#else
+constexpr int VECTORS = 1; // fewer registers, and half as wide
+#endif
+constexpr int STRIP = VECTORS * LANES; // columns that are computed together
+
+// A matrix element (k, column) lies at `at[column / STRIP * strip + k * row + column % STRIP]`: as usual, or with a larger
+// `strip` one strip behind the other, each in the order in which it is read.
+struct Right {
+    const float *at;
+    int64_t row, strip = STRIP;
+
+    const float *column(int64_t j) const { return at + j / STRIP * strip + j % STRIP; }
+    Right from(int64_t k) const { return {at + k * row, row, strip}; }
+};
+
 // What lies in a word of 32 bits: a float, or whatever else has an `add` that multiplies two words and adds.
 struct Single {
     static Floats add(Floats a, Floats b, Floats c) { return fma(a, b, c); }
@@ -48,20 +65,14 @@ inline void strip(int64_t rows, Left a, const float *b, int64_t b_row, float *c,
     if (rows == 1) corner<1, vectors, add, Word>(a, b, b_row, c, c_row, depth);
 }
 
-#if defined(__AVX512F__)
-constexpr int VECTORS = 4;
-#else
-constexpr int VECTORS = 1; // fewer registers, and half as wide
-#endif
-
 // c [rows, columns] = a [rows, depth] · b [depth, columns], added to c if `add`. columns: a multiple of 16.
 template <bool add, typename Word = Single>
-inline void product(int64_t rows, int64_t columns, int64_t depth, Left a, const float *b, int64_t b_row, float *c, int64_t c_row) {
+inline void product(int64_t rows, int64_t columns, int64_t depth, Left a, Right b, float *c, int64_t c_row) {
     int64_t j = 0;
-    for (; j + VECTORS * LANES <= columns; j += VECTORS * LANES) strip<VECTORS, add, Word>(rows, a, b + j, b_row, c + j, c_row, depth);
+    for (; j + STRIP <= columns; j += STRIP) strip<VECTORS, add, Word>(rows, a, b.column(j), b.row, c + j, c_row, depth);
     if constexpr (VECTORS > 2)
-        for (; j + 2 * LANES <= columns; j += 2 * LANES) strip<2, add, Word>(rows, a, b + j, b_row, c + j, c_row, depth);
-    for (; j < columns; j += LANES) strip<1, add, Word>(rows, a, b + j, b_row, c + j, c_row, depth);
+        for (; j + 2 * LANES <= columns; j += 2 * LANES) strip<2, add, Word>(rows, a, b.column(j), b.row, c + j, c_row, depth);
+    for (; j < columns; j += LANES) strip<1, add, Word>(rows, a, b.column(j), b.row, c + j, c_row, depth);
 }
 
 } // namespace xq

@@ -79,7 +79,8 @@ def _padded(size: int) -> int:
 
 def _fp32(x: Tensor) -> Tensor:
     """Its last dimension a multiple of 16: zeros change no product."""
-    return pad(x, (0, _padded(x.shape[-1]) - x.shape[-1])).float().contiguous()
+    more = -x.shape[-1] % LANES
+    return (pad(x, (0, more)) if more else x).float().contiguous()  # pad by nothing copies
 
 
 @cache
