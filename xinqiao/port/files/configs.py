@@ -16,6 +16,7 @@ Source: the formats' own specifications; the chip's dtypes and platform file.
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from xinqiao.port.files import packages, read_ini, read_json, read_toml, read_yaml, settings, variables
 from xinqiao.port.files.advice import OWN_MAKER, Advice, is_cudas_own, needs_you
@@ -134,12 +135,14 @@ def _named(s: Scalar, text: Text) -> Advice:
 
 
 def _is_requirement(s: Scalar) -> bool:
-    keys = s.keys[:-1] if s.entry else s.keys
-    if _ADDRESS.match(s.value):
-        return True
+    return bool(_ADDRESS.match(s.value)) or _lists_requirements(s.keys, s.keys[:-1] if s.entry else s.keys)
+
+
+@lru_cache(1024)  # a list's values have the same keys, and there may be many
+def _lists_requirements(all_keys: tuple[str, ...], keys: tuple[str, ...]) -> bool:
     near = keys[-2:] if keys and keys[0] in ("project", "tool", "dependency-groups", "options") else keys[-1:]
-    listed = bool(s.keys) and _REQUIREMENTS.search(s.keys[-1].replace("install_requires", "requires"))
-    return bool(listed) or any(_REQUIREMENTS.search(k) for k in near) or s.keys[-1:] == ("channels",)
+    listed = bool(all_keys) and _REQUIREMENTS.search(all_keys[-1].replace("install_requires", "requires"))
+    return bool(listed) or any(_REQUIREMENTS.search(k) for k in near) or all_keys[-1:] == ("channels",)
 
 
 def _requirement(s: Scalar, text: Text) -> Advice | None:

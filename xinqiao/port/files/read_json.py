@@ -22,13 +22,14 @@ def scalars(text: str, start: int = 0, end: int | None = None) -> Iterator[Scala
         token = _TOKEN.match(text, at, end)
         if token is None:
             raise NotReadable(f"not JSON (line {text.count(chr(10), 0, at) + 1})")
-        if token["open"]:
+        kind = token.lastgroup
+        if kind == "open":
             yield from _open(token, walk)
-        elif token["close"]:
-            if not walk.frames or (walk.frames[-1].kind == "map") != (token["close"] == "}"):
+        elif kind == "close":
+            if not walk.frames or (walk.frames[-1].kind == "map") != (token[0] == "}"):
                 raise NotReadable(f"not JSON (line {text.count(chr(10), 0, at) + 1}: brackets do not match)")
             walk.close()
-        elif not token["space"]:
+        elif kind != "space":
             yield from _scalar(token, walk)
         if walk.too_deep:
             raise NotReadable("nested too deep")
@@ -48,13 +49,13 @@ def _open(token: re.Match[str], walk: Walk) -> Iterator[Scalar]:
 
 def _scalar(token: re.Match[str], walk: Walk) -> Iterator[Scalar]:
     written = token[0]
-    value = string(written) if token["string"] else written
+    quoted = 1 if token.lastgroup == "string" else 0
+    value = string(written) if quoted else written
     frame = walk.frames[-1] if walk.frames else None
     if walk.awaits_key:
         assert frame is not None
         frame.key, frame.key_start, frame.key_end = value, token.start(), token.end()
         return
-    quoted = 1 if token["string"] else 0
     yield Scalar(
         walk.keys(),
         value,

@@ -1,6 +1,7 @@
 """A key and its value, in a configuration or on a command line: device, back end, precision."""
 
 import re
+from functools import lru_cache
 
 from xinqiao.port.files import images, variables
 from xinqiao.port.files.advice import ASK, OWN_MAKER, SAME_DEVICE, Advice, is_cudas_own, needs_you, refused, safe
@@ -54,6 +55,7 @@ def advice(keys: tuple[str, ...], value: str, target: Target) -> Advice | None:
     return _rest(value, target) if is_bound(value) else OWN_KEY
 
 
+@lru_cache(1024)  # a list's values have the same key, and there may be many
 def _plain(key: str) -> str:
     return re.sub(r"[-.]", "_", key.strip().lstrip("-")).lower()
 
