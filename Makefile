@@ -23,13 +23,13 @@ $(READY): pyproject.toml
 run: $(READY)
 	$(BIN)/python examples/move_gpt.py
 
-# Two halves of about the same length, each on its own core.
-PYTEST := $(BIN)/python -m pytest -m "not matrix and not nightly and not ascend"
-HALF := $(addprefix tests/,cost examples formats native ops prove size)
+# Two halves of about the same length, each on its own core: threads that share one wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not matrix and not nightly and not ascend"
+HALF := $(addprefix tests/,cost examples formats native ops port prove size)
 test: $(VENV)/.packages
 	@mkdir -p build
 	$(BIN)/python -m compileall -q xinqiao  # once for all programs, also where Python is told to write none
-	OMP_NUM_THREADS=1 $(PYTEST) $(HALF) > build/test-half.log 2>&1 & half=$$!; \
+	$(PYTEST) $(HALF) > build/test-half.log 2>&1 & half=$$!; \
 	$(PYTEST) $(HALF:%=--ignore %); others=$$?; \
 	wait $$half; half=$$?; cat build/test-half.log; exit $$((others + half))
 
