@@ -1,5 +1,6 @@
 // Keys and values of attention, in blocks of 64 tokens, strip by strip, and keys transposed, as products want them.
 #pragma once
+#include "large.h"
 #include "tile.h"
 #include <vector>
 
@@ -108,7 +109,7 @@ class Blocks {
     const Cache &cache;
     const Sequence &s;
     int64_t sequence, group;
-    std::vector<float> packed, packed_values;
+    Large packed, packed_values;
 };
 
 } // namespace xq

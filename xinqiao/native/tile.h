@@ -13,10 +13,11 @@ struct Left {
     int64_t row, k;
 };
 
+// Rows and vectors of the largest tile: with a row of b and a number of a, they stay in registers.
 #if defined(__AVX512F__)
-constexpr int VECTORS = 4;
+constexpr int HIGH = 4, VECTORS = 4;
 #else
-constexpr int VECTORS = 1; // fewer registers, and half as wide
+constexpr int HIGH = 6, VECTORS = 1; // fewer registers, and half as wide
 #endif
 constexpr int STRIP = VECTORS * LANES; // columns that are computed together
 
@@ -57,12 +58,25 @@ inline void corner(Left a, const float *b, int64_t b_row, float *c, int64_t c_ro
         for (int j = 0; j < vectors; j++) store(c + r * c_row + j * LANES, sum[r][j]);
 }
 
+// A tile of `rows` rows, from 1 to `most`.
+template <int most, int vectors, bool add, typename Word>
+inline void tile(int64_t rows, Left a, const float *b, int64_t b_row, float *c, int64_t c_row, int64_t depth) {
+    if constexpr (most == 1)
+        corner<1, vectors, add, Word>(a, b, b_row, c, c_row, depth);
+    else if (rows == most)
+        corner<most, vectors, add, Word>(a, b, b_row, c, c_row, depth);
+    else
+        tile<most - 1, vectors, add, Word>(rows, a, b, b_row, c, c_row, depth);
+}
+
+// Tiles of about the same height: in a low one, a sum waits for its last product.
 template <int vectors, bool add, typename Word>
 inline void strip(int64_t rows, Left a, const float *b, int64_t b_row, float *c, int64_t c_row, int64_t depth) {
-    for (; rows >= 4; rows -= 4, a.at += 4 * a.row, c += 4 * c_row) corner<4, vectors, add, Word>(a, b, b_row, c, c_row, depth);
-    if (rows == 3) corner<3, vectors, add, Word>(a, b, b_row, c, c_row, depth);
-    if (rows == 2) corner<2, vectors, add, Word>(a, b, b_row, c, c_row, depth);
-    if (rows == 1) corner<1, vectors, add, Word>(a, b, b_row, c, c_row, depth);
+    for (int64_t tiles = (rows + HIGH - 1) / HIGH; tiles > 0; tiles--) {
+        const int64_t some = (rows + tiles - 1) / tiles;
+        tile<HIGH, vectors, add, Word>(some, a, b, b_row, c, c_row, depth);
+        rows -= some, a.at += some * a.row, c += some * c_row;
+    }
 }
 
 // c [rows, columns] = a [rows, depth] · b [depth, columns], added to c if `add`. columns: a multiple of 16.
