@@ -2,6 +2,7 @@
 #pragma once
 #include "linear_steps.h"
 #include <limits>
+#include <utility>
 
 namespace xq {
 
@@ -27,6 +28,19 @@ template <typename T> struct Arranged {
     int64_t stride;
 };
 
+// f(0), f(1) to f(n - 1). On processors with vectors each of a constant: the compiler keeps what is indexed by it in registers, and
+// what a loop counts through it stores at every turn.
+#if defined(__AVX2__)
+template <int n, typename F> [[gnu::always_inline]] inline void unrolled(F f) {
+    const auto each = [&]<int... i>(std::integer_sequence<int, i...>) __attribute__((always_inline)) { (f(std::integral_constant<int, i>{}), ...); };
+    each(std::make_integer_sequence<int, n>{});
+}
+#else
+template <int n, typename F> inline void unrolled(F f) {
+    for (int i = 0; i < n; i++) f(i);
+}
+#endif
+
 template <int rows, int tokens, bool scaled, class Kind> class Dot {
     static constexpr int CHAINS = !scaled && rows * tokens < Kind::CHAINED ? 2 : 1; // sums that do not wait for each other
     using Sum = decltype(Kind::zero());
@@ -35,19 +49,18 @@ template <int rows, int tokens, bool scaled, class Kind> class Dot {
     const Kind &kind;
 
     void step(const typename Kind::Weights (&w)[rows], const typename Kind::Input *x, int64_t stride, const Floats (&scale)[rows]) {
-        for (int t = 0; t < tokens; t++) {
+        unrolled<tokens>([&](auto t) __attribute__((always_inline)) {
             Sum block[rows];
-            for (int r = 0; scaled && r < rows; r++) block[r] = Kind::zero();
-            for (int i = 0; i < Kind::PARTS; i++) {
+            if constexpr (scaled) unrolled<rows>([&](auto r) __attribute__((always_inline)) { block[r] = Kind::zero(); });
+            unrolled<Kind::PARTS>([&](auto i) __attribute__((always_inline)) {
                 const auto part = Kind::input(i, x + t * stride);
-                for (int r = 0; r < rows; r++) {
+                unrolled<rows>([&](auto r) __attribute__((always_inline)) {
                     Sum &to = scaled ? block[r] : sum[r][t][i % CHAINS];
                     to = kind.part(i, w[r], part, to);
-                }
-            }
-            if constexpr (scaled)
-                for (int r = 0; r < rows; r++) sum[r][t][0] = fma(block[r], scale[r], sum[r][t][0]);
-        }
+                });
+            });
+            if constexpr (scaled) unrolled<rows>([&](auto r) __attribute__((always_inline)) { sum[r][t][0] = fma(block[r], scale[r], sum[r][t][0]); });
+        });
     }
 
   public:
