@@ -79,7 +79,7 @@ def _padded(size: int) -> int:
 
 def _fp32(x: Tensor) -> Tensor:
     """Its last dimension a multiple of 16: zeros change no product."""
-    more = -x.shape[-1] % LANES
+    more = _padded(x.shape[-1]) - x.shape[-1]
     return (pad(x, (0, more)) if more else x).float().contiguous()  # pad by nothing copies
 
 
