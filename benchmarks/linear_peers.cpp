@@ -1,5 +1,6 @@
 // What the kernels of 8-bit linear layers are measured against: the same loop over bf16 weights, how fast memory is read, and
 // how fast numbers are multiplied. Needs AVX-512 BF16, or AVX2.
+#include <large.h>
 #include <linear_dot.h>
 
 using namespace xq;
@@ -8,7 +9,7 @@ namespace {
 
 #if defined(XQ_BF16_STEPS)
 
-struct Bf16Step : Tile<4, 8, 8> {
+struct Bf16Step : Tile<4, 8, 16, 8> {
     using Input = uint16_t;
     struct Weights {
         __m512i part[2];
@@ -25,7 +26,7 @@ struct Bf16Step : Tile<4, 8, 8> {
 #else
 
 // Activations are in the order that two shifts leave the weights in: of sixteen, the eight even ones before the odd ones.
-struct Bf16Step : Tile<2, 4, 4> {
+struct Bf16Step : Tile<2, 4, 4, 4> {
     using Input = float;
     struct Weights {
         Floats part[4];
@@ -55,6 +56,7 @@ extern "C" {
 
 // y [tokens, n] = x [tokens, k] · weightsᵀ; n and k are multiples of 64, tokens at most 8, x has 8 and is aligned.
 void peer_bf16(const Bf16Step::Input *x, const uint8_t *weights, float *y, int64_t tokens, int64_t n, int64_t k, int32_t threads) {
+    used(weights, size_t(n * k * 2));
     parallel(threads, [&](int thread, int of) {
         const Share share(n, 16, thread, of);
         dots<false>(Bf16Step(), share.end - share.begin, {weights + share.begin * k * 2, k * 2, k}, tokens, {x, k}, {}, {y + share.begin, n});
@@ -63,6 +65,7 @@ void peer_bf16(const Bf16Step::Input *x, const uint8_t *weights, float *y, int64
 
 // Reads `size` bytes as fast as it can.
 uint64_t peer_read(const uint8_t *from, int64_t size, int32_t threads) {
+    used(from, size_t(size));
     uint64_t found[64] = {};
     parallel(threads, [&](int thread, int of) {
         const Share share(size, 4096, thread, of);

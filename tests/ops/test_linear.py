@@ -62,6 +62,32 @@ def test_every_code(level, dtype):
     assert torch.equal(found[0].nan_to_num(9999), w.values[:, 0].nan_to_num(9999))
 
 
+@pytest.mark.parametrize("level", processor.levels())
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("flushed", [False, True])
+def test_subnormal_codes_count_also_where_the_thread_flushes_subnormals(flushed, block, dtype, level):
+    codes = np.arange(128 * 256, dtype=np.uint8).reshape(128, 256) & 0x87
+    w = eight_bits.weights(codes, torch.ones(128 // block[0], 256 // block[1]), np.ones((128, 256)))
+    x = eight_bits.tokens((3, 256), dtype)
+    if flushed and not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot")
+    try:
+        found = kernel(level, x, w, block)
+    finally:
+        torch.set_flush_denormal(False)
+    assert near(found, x, w)
+
+
+def test_weights_in_long_use_stay_what_they_are():
+    """They are moved to other pages after some uses."""
+    w, x = eight_bits.fp8(2048, 1100), eight_bits.tokens((1, 1100), torch.bfloat16)
+    codes = w.codes.view(torch.uint8).clone()
+    found = [kernel(None, x, w, (128, 128)) for _ in range(40)]
+    assert all(torch.equal(one, found[0]) for one in found)
+    assert torch.equal(w.codes.view(torch.uint8), codes)
+
+
 CORNERS = {  # what is computed → (exponent of x, exponents of the scales of two blocks, code); the second x is 1
     "x times scale overflows, the result does not": (110, (20, 0), 0x08),
     "x times scale is subnormal": (-100, (-60, 0), 0x7E),

@@ -1,5 +1,6 @@
 // Linear layers of 8-bit weights for few tokens; for many, their weights as bf16 or fp32. Plain C; linear.py says what it
 // means. Nothing here depends on PyTorch.
+#include "large.h"
 #include "linear_convert.h"
 #include "linear_fp8.h"
 #include "linear_int8.h"
@@ -53,12 +54,14 @@ template <typename Make, typename Finish> void few(int64_t n, int64_t k, const C
 extern "C" {
 
 void xq_linear_fp8(const xq::Fp8Weights *w, const xq::Call *call) {
+    xq::used(w->codes, size_t(w->n * w->k));
     xq::few(
         w->n, w->k, *call, [&](const xq::Tokens &tokens) { return xq::Fp8Product(*w, tokens); },
         [](const auto &, int64_t, int64_t, float sum) { return sum; });
 }
 
 void xq_linear_int8(const xq::Int8Weights *w, const xq::Call *call) {
+    xq::used(w->codes, size_t(w->n * w->k));
     xq::few(
         w->n, w->k, *call, [&](const xq::Tokens &tokens) { return xq::Int8Product(w->codes, w->k, tokens); },
         [&](const auto &product, int64_t token, int64_t row, float sum) { return sum * (product.step(token) * w->scales[row]); });

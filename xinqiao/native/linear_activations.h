@@ -2,6 +2,7 @@
 // blocks, so that no scale is left for the inner loop.
 #pragma once
 #include "linear_steps.h"
+#include <limits>
 
 namespace xq {
 
@@ -23,17 +24,52 @@ inline void arrange_f32(const Tokens &x, int64_t columns, float *arranged, float
     }
 }
 
-// folded = arranged times the scale of each step, which is that of both of its blocks. False where a product left the range
-// of normal numbers.
-inline bool fold_f32(const float *arranged, const float *step_scales, int64_t steps, float *folded) {
+// Sizes of numbers other than zero, from `least` up to, not including, `most`.
+struct Sizes {
+    float least, most;
+    // 1 where x is of another size; in whole numbers, so that loops over it become vectors.
+    uint32_t lack(float x) const {
+        const uint32_t from = codec::bits(least), size = codec::bits(x) & codec::MAGNITUDE;
+        return uint32_t(size - from >= codec::bits(most) - from);
+    }
+};
+constexpr Sizes NORMAL{std::numeric_limits<float>::min(), std::numeric_limits<float>::infinity()};
+
+// folded = arranged times the scale of each step, which is that of both of its blocks. False where a product is of no such size.
+inline bool fold_f32(const float *arranged, const float *step_scales, int64_t steps, Sizes sizes, float *folded) {
     uint32_t bad = 0;
     for (int64_t s = 0; s < steps; s++)
         for (int64_t i = s * STEP; i < (s + 1) * STEP; i++) {
             folded[i] = arranged[i] * step_scales[2 * s];
-            bad |= uint32_t(arranged[i] != 0) & uint32_t((codec::bits(folded[i]) >> 23 & 255) - 1 >= 254);
+            bad |= uint32_t(arranged[i] != 0) & sizes.lack(folded[i]);
         }
     return !bad;
 }
+
+#ifdef XQ_E4M3_SHIFTS
+
+// For `E4m3ByShifts`: arranged activations with their scales folded in, of which products with codes are normal and their sums
+// finite; and arranged activations and scales, of which so are the products of all three.
+constexpr Sizes FOLDED{0x1p4f, 0x1p126f}, UNFOLDED{0x1p34f, 0x1p126f}, SCALES{0x1p-30f, 0x1p60f};
+
+// good[token]: whether all of its numbers are zero or of a size of UNFOLDED.
+inline void arrange_shifts(const Tokens &x, int64_t columns, float *arranged, bool *good) {
+    const int64_t width = steps_of(columns) * STEP;
+    for (int64_t t = 0; t < x.count; t++) {
+        uint32_t bad = 0;
+        for (int64_t first = 0; first < width; first += STEP) {
+            float wide[STEP] = {};
+            const int64_t count = std::min(STEP, columns - first);
+            for (int64_t i = 0; i < count; i++) wide[i] = read(x.row(t), x.number, first + i);
+            float *to = arranged + t * width + first;
+            E4m3ByShifts::arrange(wide, to);
+            for (int i = 0; i < STEP; i++) bad |= uint32_t(to[i] != 0) & UNFOLDED.lack(to[i]);
+        }
+        good[t] = !bad;
+    }
+}
+
+#endif
 
 #ifdef XQ_BF16_STEPS
 

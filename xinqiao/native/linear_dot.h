@@ -49,18 +49,21 @@ template <int rows, int tokens, bool scaled, class Kind> class Dot {
     const Kind &kind;
 
     void step(const typename Kind::Weights (&w)[rows], const typename Kind::Input *x, int64_t stride, const Floats (&scale)[rows]) {
-        unrolled<tokens>([&](auto t) __attribute__((always_inline)) {
-            Sum block[rows];
-            if constexpr (scaled) unrolled<rows>([&](auto r) __attribute__((always_inline)) { block[r] = Kind::zero(); });
-            unrolled<Kind::PARTS>([&](auto i) __attribute__((always_inline)) {
-                const auto part = Kind::input(i, x + t * stride);
-                unrolled<rows>([&](auto r) __attribute__((always_inline)) {
-                    Sum &to = scaled ? block[r] : sum[r][t][i % CHAINS];
-                    to = kind.part(i, w[r], part, to);
-                });
+        Sum block[rows][tokens];
+        if constexpr (scaled)
+            each_sum([&](auto r, auto t) __attribute__((always_inline)) { block[r][t] = Kind::zero(); });
+        unrolled<Kind::PARTS>([&](auto i) __attribute__((always_inline)) {
+            each_sum([&](auto r, auto t) __attribute__((always_inline)) {
+                Sum &to = scaled ? block[r][t] : sum[r][t][i % CHAINS];
+                to = kind.part(i, w[r], Kind::input(i, x + t * stride), to);
             });
-            if constexpr (scaled) unrolled<rows>([&](auto r) __attribute__((always_inline)) { sum[r][t][0] = fma(block[r], scale[r], sum[r][t][0]); });
         });
+        if constexpr (scaled)
+            each_sum([&](auto r, auto t) __attribute__((always_inline)) { sum[r][t][0] = fma(block[r][t], scale[r], sum[r][t][0]); });
+    }
+
+    template <typename F> [[gnu::always_inline]] static void each_sum(F f) {
+        unrolled<tokens>([&](auto t) __attribute__((always_inline)) { unrolled<rows>([&](auto r) __attribute__((always_inline)) { f(r, t); }); });
     }
 
   public:
@@ -138,6 +141,9 @@ void few(const Kind &kind, int64_t rows, Codes w, int64_t tokens, Arranged<typen
 // How many tokens `count` of them are computed as.
 constexpr int64_t padded(int64_t count) { return count <= 2 ? std::max<int64_t>(count, 1) : count <= 4 ? 4 : 8; }
 
+// How many rows are taken together with some tokens.
+template <class Kind> constexpr int rows_of(int tokens) { return std::clamp(Kind::SUMS / tokens, 1, Kind::ROWS); }
+
 constexpr int64_t NEAR = 32768; // bytes of activations that stay near while rows go by
 
 // For up to TOGETHER tokens; see `few`. Columns in parts whose activations stay in a near cache.
@@ -150,11 +156,11 @@ void dots(const Kind &kind, int64_t rows, Codes w, int64_t tokens, Arranged<type
         const Arranged<typename Kind::Input> from{x.at + first, x.stride};
         const StepScales by{scales.at + (scaled ? first / 32 : 0), scales.stride};
         const Sums<typename Kind::Total> to{out.at, out.stride, out.add || first > 0};
-        constexpr int R = Kind::ROWS, T = Kind::TOKENS;
-        if (most == 1) few<R, 1, scaled>(kind, rows, codes, tokens, from, by, to);
-        if (most == 2) few<R, 2, scaled>(kind, rows, codes, tokens, from, by, to);
-        if (most == 4) few<R, 4, scaled>(kind, rows, codes, tokens, from, by, to);
-        if (most == 8) few<T == 8 ? R / 2 : R, T, scaled>(kind, rows, codes, tokens, from, by, to);
+        const auto take = [&](auto count) { few<rows_of<Kind>(count), count, scaled>(kind, rows, codes, tokens, from, by, to); };
+        if (most == 1) take(std::integral_constant<int, 1>());
+        if (most == 2) take(std::integral_constant<int, 2>());
+        if (most == 4) take(std::integral_constant<int, 4>());
+        if (most == 8) take(std::integral_constant<int, Kind::TOKENS>());
     }
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 #include "linear_activations.h"
 #include "linear_scales.h"
+#include <functional>
 
 namespace xq {
 
@@ -15,7 +16,7 @@ class Fp8Product {
     const Tokens x;
     const int64_t steps = steps_of(w.k), width = steps * STEP;
     struct Rooms {
-        Room arranged, wide, folded, restore;
+        Room arranged, wide, quick, folded, restore, middling;
         PanelScales scales;
     };
     static Rooms &rooms() {
@@ -29,6 +30,11 @@ class Fp8Product {
     const E4m3ByBf16 by_bf16{};
     uint16_t *arranged = nullptr; // null: activations are fp32
     bool normal = false;          // see arrange_bf16
+#endif
+#ifdef XQ_E4M3_SHIFTS
+    const E4m3ByShifts by_shifts{};
+    float *quick = nullptr;   // null: subnormals are slow
+    bool *middling = nullptr; // of every token; see arrange_shifts
 #endif
 
     // Room for all tokens, with zeros for those that fill up the last few.
@@ -45,6 +51,12 @@ class Fp8Product {
         if (x.number == Number::bf16) {
             arranged = zeros<uint16_t>(room.arranged);
             normal = arrange_bf16(x, w.k, arranged);
+        }
+#endif
+#ifdef XQ_E4M3_SHIFTS
+        if (multiplies_subnormals()) {
+            quick = zeros<float>(room.quick);
+            arrange_shifts(x, w.k, quick, middling = room.middling.need<bool>(x.count));
         }
 #endif
     }
@@ -88,6 +100,9 @@ class Fp8Product {
 #ifdef XQ_BF16_STEPS
         if (arranged && few_bf16(p)) return;
 #endif
+#ifdef XQ_E4M3_SHIFTS
+        if (quick && few_shifts(p)) return;
+#endif
         few_f32(p);
     }
 
@@ -107,6 +122,29 @@ class Fp8Product {
     }
 #endif
 
+#ifdef XQ_E4M3_SHIFTS
+    // Tokens that do not fit are computed again, each by itself: none changes what others give.
+    bool few_shifts(const Part &p) {
+        bool fits[TOGETHER], any = false;
+        if (room.scales.shared) {
+            float *few = room.folded.need<float>(TOGETHER * width);
+            for (int64_t t = 0; t < padded(p.tokens); t++)
+                fits[t] = fold_f32(quick + (p.first + t) * width, room.scales.all_steps.at, steps, FOLDED, few + t * width);
+            any = std::any_of(fits, fits + p.tokens, std::identity());
+            if (any) compute<false>(by_shifts, p, few);
+        } else if (!room.scales.any([](float scale) { return uint32_t(scale != 0) & SCALES.lack(scale); })) {
+            std::copy_n(middling + p.first, p.tokens, fits);
+            any = std::any_of(fits, fits + p.tokens, std::identity());
+            if (any) compute<true>(by_shifts, p, quick + p.first * width);
+        }
+        if (!any) return false;
+        p.multiply([](int64_t) { return E4m3ByShifts::AFTER; });
+        for (int64_t t = 0; t < p.tokens; t++)
+            if (!fits[t]) few_f32({p.codes, p.rows, p.first + t, 1, p.out + t * p.out_stride, p.out_stride});
+        return true;
+    }
+#endif
+
     void few_f32(const Part &p) {
         if (!wide) {
             wide = zeros<float>(room.wide);
@@ -114,7 +152,7 @@ class Fp8Product {
             arrange_f32(x, w.k, wide, restore);
         }
         const float *scales = room.scales.all_steps.at;
-        const auto fold = [&](const float *from, float *to) { return fold_f32(from, scales, steps, to); };
+        const auto fold = [&](const float *from, float *to) { return fold_f32(from, scales, steps, NORMAL, to); };
         const float *few = room.scales.shared ? folded(p, wide, fold) : nullptr;
         if (few)
             compute<false>(by_f32, p, few);

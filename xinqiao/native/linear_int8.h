@@ -15,7 +15,7 @@ inline Ints operator+(Ints a, Ints b) { return {_mm512_add_epi32(a.v, b.v)}; }
 inline int32_t total(Ints a) { return _mm512_reduce_add_epi32(a.v); }
 
 // The instruction multiplies unsigned by signed: 128 is added to every weight, and `OFFSET` times a token's sum is too much.
-struct Int8Step : Tile<4, 8, 8> {
+struct Int8Step : Tile<4, 8, 16, 8> {
     using Input = int8_t;
     using Seen = Unseen;
     using Weights = __m512i;
@@ -37,7 +37,7 @@ inline int32_t total(Ints a) { return total(a.v); }
 
 // The instruction multiplies unsigned by signed: activations, from -127 to 127, take the signs of the weights. Two products
 // fit in 16 bits: 2 * 128 * 127 < 2^15.
-struct Int8Step : Tile<2, 4, 8> {
+struct Int8Step : Tile<2, 4, 8, 8> {
     using Input = int8_t;
     using Seen = Unseen;
     struct Weights {
@@ -70,7 +70,7 @@ inline int32_t total(const Ints &a) {
     return found;
 }
 
-struct Int8Step : Tile<4, 8, 8> {
+struct Int8Step : Tile<4, 8, 16, 8> {
     using Input = int8_t;
     using Seen = Unseen;
     struct Weights {

@@ -35,7 +35,7 @@ struct Fp8Weights {
 // Scales of rows that are computed together.
 class PanelScales {
     Room room, exponents;
-    int64_t steps = 0;
+    int64_t steps = 0, count = 0;
 
   public:
     StepScales all_steps;
@@ -47,12 +47,20 @@ class PanelScales {
     void prepare(const Fp8Weights &w, int64_t begin, int64_t end) {
         steps = steps_of(w.k);
         const int64_t lines = w.block_rows > 1 ? 1 : end - begin;
-        float *scales = room.need<float>(lines * 2 * steps);
+        count = lines * 2 * steps;
+        float *scales = room.need<float>(count);
         for (int64_t line = 0; line < lines; line++) w.scales_of(begin + line, scales + line * 2 * steps);
         all_steps = {scales, lines == 1 ? 0 : 2 * steps};
         shared = lines == 1 && w.block_columns % STEP == 0;
         common = 0;
         if (shared) split();
+    }
+
+    // is(scale): 0 or 1.
+    template <typename Is> bool any(Is is) const {
+        uint32_t found = 0;
+        for (int64_t i = 0; i < count; i++) found |= is(all_steps.at[i]);
+        return found;
     }
 
   private:

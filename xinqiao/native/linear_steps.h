@@ -2,7 +2,7 @@
 // activations: within a step, lanes 0 to 7 of a vector belong to the first 32 columns and lanes 8 to 15 to the others, so
 // that scales of blocks of 32 columns are one vector.
 #pragma once
-#include "e4m3_halves.h"
+#include "e4m3_shifts.h"
 #include "linear_common.h"
 
 namespace xq {
@@ -34,10 +34,10 @@ template <typename T> struct Padded {
     Padded(const T *from, int64_t count) { std::memcpy(at, from, size_t(count) * sizeof(T)); }
 };
 
-// How many rows and tokens a kind of step takes at once, and below how many of both together it adds to two sums in turn, so
-// that none waits for the other: as registers allow.
-template <int rows, int tokens, int chained> struct Tile {
-    static constexpr int ROWS = rows, TOKENS = tokens, CHAINED = chained;
+// How many rows and tokens a kind of step takes at once at most, how many sums at most, and below how many it adds to two in turn,
+// so that none waits for the other: as registers allow.
+template <int rows, int tokens, int sums, int chained> struct Tile {
+    static constexpr int ROWS = rows, TOKENS = tokens, SUMS = sums, CHAINED = chained;
 };
 
 // What a kind of step keeps of the weights of a row: nothing.
@@ -87,7 +87,7 @@ inline __m512 multiply_add(__m512i weights, __m512i x, __m512 sum) {
 }
 
 // bf16 activations times e4m3 weights, whose products are exact in fp32.
-struct E4m3ByBf16 : Tile<4, 8, 8> {
+struct E4m3ByBf16 : Tile<4, 8, 16, 8> {
     using Input = uint16_t;
     using Weights = Bf16Pair;
     using Seen = Unseen;
@@ -107,7 +107,7 @@ struct E4m3ByBf16 : Tile<4, 8, 8> {
 };
 
 // fp32 activations times e4m3 weights.
-struct E4m3ByF32 : Tile<4, 8, 8> {
+struct E4m3ByF32 : Tile<4, 8, 16, 8> {
     using Input = float;
     using Weights = Bf16Pair;
     using Seen = Unseen;
@@ -136,9 +136,36 @@ struct Four {
 };
 
 // fp32 activations times e4m3 weights: sixteen lanes are eight columns of the first 32, and the same of the others.
+#if defined(XQ_E4M3_SHIFTS)
+
+// The same for activations that are zero or of a middle size, where subnormals are quick. A vector has every fourth column.
+struct E4m3ByShifts : Tile<2, 4, 4, 4> {
+    using Input = float;
+    struct Weights {
+        Words first, second; // columns
+    };
+    using Seen = SeenNaN;
+    using Total = float;
+    static constexpr int PARTS = 4, WIDTH = 64;
+    static constexpr float BEFORE = 0x1p64f, AFTER = SHIFTS / BEFORE; // what activations and sums are multiplied with
+    static Floats zero() { return all(0.0f); }
+    Weights weights(const uint8_t *at, Seen &seen) const {
+        seen.see(at, STEP);
+        return {Words::of(at), Words::of(at + 32)};
+    }
+    static Floats input(int i, const Input *x) { return load(x + 16 * i); }
+    Floats part(int i, const Weights &w, const Floats &x, const Floats &sum) const {
+        return fma({w.first.every_fourth(i), w.second.every_fourth(i)}, x, sum);
+    }
+    static void arrange(const float *from, float *to) {
+        for (int column = 0; column < STEP; column++) to[column % 4 * 16 + column / 4] = from[column] * BEFORE;
+    }
+};
+
+#endif
 #if defined(XQ_E4M3_HALVES)
 
-struct E4m3ByF32 : Tile<1, 4, 4> {
+struct E4m3ByF32 : Tile<1, 4, 4, 4> {
     using Input = float;
     using Weights = Four;
     using Seen = SeenNaN;
@@ -156,7 +183,7 @@ struct E4m3ByF32 : Tile<1, 4, 4> {
     }
 #else
 
-struct E4m3ByF32 : Tile<4, 8, 8> {
+struct E4m3ByF32 : Tile<4, 8, 16, 8> {
     using Input = float;
     using Weights = Four;
     using Seen = Unseen;
