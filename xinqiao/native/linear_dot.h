@@ -2,7 +2,6 @@
 #pragma once
 #include "linear_steps.h"
 #include <limits>
-#include <utility>
 
 namespace xq {
 
@@ -27,19 +26,6 @@ template <typename T> struct Arranged {
     const T *at;
     int64_t stride;
 };
-
-// f(0), f(1) to f(n - 1). On processors with vectors each of a constant: the compiler keeps what is indexed by it in registers, and
-// what a loop counts through it stores at every turn.
-#if defined(__AVX2__)
-template <int n, typename F> [[gnu::always_inline]] inline void unrolled(F f) {
-    const auto each = [&]<int... i>(std::integer_sequence<int, i...>) __attribute__((always_inline)) { (f(std::integral_constant<int, i>{}), ...); };
-    each(std::make_integer_sequence<int, n>{});
-}
-#else
-template <int n, typename F> inline void unrolled(F f) {
-    for (int i = 0; i < n; i++) f(i);
-}
-#endif
 
 template <int rows, int tokens, bool scaled, class Kind> class Dot {
     static constexpr int CHAINS = !scaled && rows * tokens < Kind::CHAINED ? 2 : 1; // sums that do not wait for each other

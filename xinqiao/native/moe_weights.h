@@ -131,19 +131,109 @@ inline void fill(const Weights &w, const uint8_t *codes, int64_t, int16_t *to, I
     for (int64_t k = 0; k < w.k; k++) to[k] = int8_t(codes[k]);
 }
 
+#if defined(__AVX2__)
+
+// 32 codes of int8, or fewer and zeros.
+inline Int16::Operand up_to_32(const uint8_t *codes, int64_t count) {
 #if defined(__AVX512BW__)
+    const auto *at = reinterpret_cast<const __m256i *>(codes);
+    return _mm512_cvtepi8_epi16(count >= 32 ? _mm256_loadu_si256(at) : _mm256_maskz_loadu_epi8((1u << count) - 1, codes));
+#else
+    const auto wide = [](const uint8_t *at) { return _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i *>(at))); };
+    if (count >= 32) return {wide(codes), wide(codes + 16)};
+    uint8_t last[32] = {};
+    std::copy_n(codes, count, last);
+    return {wide(last), wide(last + 16)};
+#endif
+}
 
 template <int rows, int tokens>
-inline void add_bytes(const Weights &w, const uint8_t *codes, int64_t depth, const int16_t *x, __m512i (&sum)[rows][tokens]) {
+inline void add_bytes(const Weights &w, const uint8_t *codes, int64_t depth, const int16_t *x, Int16::Sum (&sum)[rows][tokens]) {
     for (int64_t k = 0; k < w.k; k += 32)
         for (int r = 0; r < rows; r++) {
-            const uint8_t *at = codes + r * w.k + k;
-            const __m256i some = w.k - k >= 32 ? _mm256_loadu_si256(reinterpret_cast<const __m256i *>(at))
-                                               : _mm256_maskz_loadu_epi8((1u << (w.k - k)) - 1, at);
             soon(codes + k * rows + r * 32);
-            const __m512i row = _mm512_cvtepi8_epi16(some);
+            const Int16::Operand row = up_to_32(codes + r * w.k + k, w.k - k);
             for (int t = 0; t < tokens; t++) sum[r][t] = Int16::step(sum[r][t], row, Int16::load(x + t * depth + k));
         }
+}
+
+#endif
+
+#if defined(XQ_E4M3_HALVES)
+
+// Sixteen bfloat16 numbers.
+inline Floats from_bf16(const uint16_t *at) {
+    const auto eight = [&](int i) {
+        const __m256i words = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i *>(at) + i));
+        return _mm256_castsi256_ps(_mm256_slli_epi32(words, 16));
+    };
+    return {eight(0), eight(1)};
+}
+
+// f(row, token) for each.
+template <int rows, int tokens, typename F> [[gnu::always_inline]] inline void each_sum(F f) {
+    unrolled<rows>([&](auto r) __attribute__((always_inline)) { unrolled<tokens>([&](auto t) __attribute__((always_inline)) { f(r, t); }); });
+}
+
+// Rows of bf16 times tokens, without a place in memory between.
+template <int rows, int tokens>
+inline void add_bf16(const Weights &w, const uint8_t *codes, int64_t depth, const float *x, Floats (&to)[rows][tokens]) {
+    const auto *first = reinterpret_cast<const uint16_t *>(codes);
+    Floats sum[rows][tokens];
+    each_sum<rows, tokens>([&](auto r, auto t) __attribute__((always_inline)) { sum[r][t] = all(0.0f); });
+    const auto step = [&](int64_t k, const uint16_t *at, int64_t stride) __attribute__((always_inline)) {
+        Floats some[rows];
+        unrolled<rows>([&](auto r) __attribute__((always_inline)) {
+            soon(first + k * rows + r * LANES);
+            some[r] = from_bf16(at + r * stride);
+        });
+        each_sum<rows, tokens>([&](auto r, auto t) __attribute__((always_inline)) { sum[r][t] = fma(some[r], load(x + t * depth + k), sum[r][t]); });
+    };
+    int64_t k = 0;
+    for (; k + LANES <= w.k; k += LANES) step(k, first + k, w.k);
+    if (k < w.k) {
+        uint16_t last[rows][LANES] = {};
+        for (int r = 0; r < rows; r++) std::copy_n(first + r * w.k + k, w.k - k, last[r]);
+        step(k, last[0], LANES);
+    }
+    each_sum<rows, tokens>([&](auto r, auto t) __attribute__((always_inline)) { to[r][t] = sum[r][t]; });
+}
+
+// The same of e4m3: sums of a block, times its scale, are added up. place: of each row's first scale.
+template <int rows, int tokens>
+inline void add_halves(const Weights &w, const uint8_t *codes, const int64_t (&place)[rows], int64_t depth, const float *x,
+                       Floats (&sum)[rows][tokens]) {
+    constexpr int AT_ONCE = 32;
+    SeenNaN seen[rows];
+    for (int64_t first = 0, block = 0; first < w.k; first += w.block_columns, block++) {
+        const int64_t end = std::min(w.k, first + w.block_columns);
+        Floats part[rows][tokens];
+        each_sum<rows, tokens>([&](auto r, auto t) __attribute__((always_inline)) { part[r][t] = all(0.0f); });
+        const auto step = [&](int64_t k, const uint8_t *at, int64_t stride) __attribute__((always_inline)) {
+            unrolled<rows>([&](auto r) __attribute__((always_inline)) {
+                soon(codes + k * rows + r * AT_ONCE);
+                seen[r].see(at + r * stride, AT_ONCE);
+                unrolled<AT_ONCE / LANES>([&](auto i) __attribute__((always_inline)) {
+                    const Floats some = e4m3_by_halves(at + r * stride + i * LANES);
+                    unrolled<tokens>([&](auto t) __attribute__((always_inline)) {
+                        part[r][t] = fma(some, load(x + t * depth + k + i * LANES), part[r][t]);
+                    });
+                });
+            });
+        };
+        int64_t k = first;
+        for (; k + AT_ONCE <= end; k += AT_ONCE) step(k, codes + k, w.k);
+        if (k < end) {
+            uint8_t last[rows][AT_ONCE] = {};
+            for (int r = 0; r < rows; r++) std::copy_n(codes + r * w.k + k, end - k, last[r]);
+            step(k, last[0], AT_ONCE);
+        }
+        each_sum<rows, tokens>([&](auto r, auto t) __attribute__((always_inline)) {
+            sum[r][t] = fma(part[r][t], all(w.factor(place[r] + block) * HALVES), sum[r][t]);
+        });
+    }
+    for (int r = 0; r < rows; r++)
+        for (int t = 0; seen[r].any() && t < tokens; t++) sum[r][t] = all(codec::number(codec::NOT_A_NUMBER));
 }
 
 #endif
@@ -176,7 +266,17 @@ template <class D> class Strip {
                 return add_blocks(w, row(r), places, depth, x, sum);
             }
 #endif
-#if defined(__AVX512BW__)
+#if defined(XQ_E4M3_HALVES)
+        if constexpr (std::is_same_v<D, Fp32>) {
+            if (w.kind == Kind::bf16) return add_bf16(w, row(r), depth, x, sum);
+            if (w.kind == Kind::e4m3) {
+                int64_t places[rows];
+                for (int i = 0; i < rows; i++) places[i] = scale(r + i);
+                return add_halves(w, row(r), places, depth, x, sum);
+            }
+        }
+#endif
+#if defined(__AVX2__)
         if constexpr (std::is_same_v<D, Int16>) return add_bytes(w, row(r), depth, x, sum);
 #endif
         const Element *at = direct ? direct + r * depth : space.need<Element>(rows * depth);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 #if defined(__AVX512F__) || (defined(__AVX2__) && defined(__FMA__))
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wuninitialized" // of GCC 12's own header (its bug 105593)
@@ -16,6 +17,19 @@
 namespace xq {
 
 constexpr int LANES = 16;
+
+// f(0), f(1) to f(n - 1). On processors with vectors each of a constant: the compiler keeps what is indexed by it in registers, and
+// what a loop counts through it stores at every turn.
+#if defined(__AVX2__)
+template <int n, typename F> [[gnu::always_inline]] inline void unrolled(F f) {
+    const auto each = [&]<int... i>(std::integer_sequence<int, i...>) __attribute__((always_inline)) { (f(std::integral_constant<int, i>{}), ...); };
+    each(std::make_integer_sequence<int, n>{});
+}
+#else
+template <int n, typename F> inline void unrolled(F f) {
+    for (int i = 0; i < n; i++) f(i);
+}
+#endif
 
 #if defined(__AVX2__)
 inline int32_t total(__m256i eight) {
