@@ -138,6 +138,8 @@ BAD = {
     "one long line": b"x = [" + b'y.to("cuda"), ' * 10_000 + b"]",
     "one long line, not ASCII": b"x = [" + 'y.to("cuda"), "é", '.encode() * 5_000 + b"]",
     "many strings": b'x.to("cuda")\n' * 10_000,
+    "many keys": b"x = {" + b'"cuda": "cuda", ' * 5_000 + b"}",
+    "many late imports": b"".join(b'def f%d(x):\n  import torch\n  x.to("cuda")\n' % i for i in range(2_000)),
     "many nested calls": b"f(" * 150 + b'"cuda"' + b")" * 150,
     "many functions": b"".join(
         b'def f%d(x, device="cuda"): return f%d(x, device)\n' % (i, i + 1) for i in range(3_000)

@@ -8,6 +8,7 @@ import pytest
 
 from xinqiao.chips import catalog
 from xinqiao.port.engine import port_source
+from xinqiao.port.rule import rules
 from xinqiao.port.source import parse
 from xinqiao.port.target import Target
 from xinqiao.port.words import BOUND
@@ -48,6 +49,18 @@ def test_rewrites(blocks):
 def test_a_second_port_changes_nothing(blocks):
     assert ported(after(blocks[0])).data is None
     assert "needs-you" not in {o.verdict for o in ported(after(blocks[0])).occurrences}
+
+
+@pytest.mark.parametrize("page", sorted(HERE.glob("*.md")), ids=lambda page: page.stem)
+def test_rules_of_names_find_nothing_without_one(page):
+    """What `named` says of a rule is true: it is never asked where it would have found something."""
+    for text in BLOCK.findall(page.read_text()):
+        source = parse("x.py", text.encode(), Target(catalog.load("ascend-910c")))
+        port_source(source)
+        for kind, registered in rules().items():
+            for node in source.nodes(kind):
+                unasked = [entry for entry in registered.all if entry not in registered.of(node, source)]
+                assert not [found for _, function in unasked for found in function(node, source)]
 
 
 @pytest.mark.parametrize("blocks", sections("vendor"))

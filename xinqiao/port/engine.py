@@ -4,6 +4,7 @@ import ast
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from xinqiao.port.additions import Added
 from xinqiao.port.collect import facts_of
@@ -64,9 +65,9 @@ def port_source(source: Source) -> Ported:
 
 
 def _findings(source: Source) -> Iterator[tuple[str, Finding]]:
-    for kind, functions in rules().items():
+    for kind, registered in rules().items():
         for node in source.kinds.get(kind, ()):
-            for name, function in functions:
+            for name, function in registered.of(node, source):
                 for finding in function(node, source):
                     yield name, finding
 
@@ -96,6 +97,8 @@ def _allowed(finding: Finding, source: Source, taken: set[str]) -> Finding:
 
 def _is_where_it_says(node: ast.AST, source: Source) -> bool:
     """Python before 3.12 is not sure of positions inside f-strings."""
+    if ast.FormattedValue not in source.kinds:
+        return True
     parent = source.parent(node)
     while parent is not None and not isinstance(parent, ast.stmt | ast.FormattedValue):
         parent = source.parent(parent)
@@ -132,8 +135,9 @@ def _occurrences(findings: _Found, source: Source, edits: Sequence[Edit]) -> lis
     ordered = sorted(edits)
     starts = [e.start for e in ordered]
     found = []
-    for name, finding in sorted(findings, key=lambda f: (source.start(f[1].node), f[0])):
-        start, end = source.start(finding.node), source.end(finding.node)
+    placed = [(source.start(finding.node), name, finding) for name, finding in findings]
+    for start, name, finding in sorted(placed, key=itemgetter(0, 1)):
+        end = source.end(finding.node)
         inside = ordered[bisect_left(starts, start) : bisect_left(starts, end + 1)]
         (line, column), (end_line, end_column) = source.position(start), source.position(end)
         rewritten = finding.verdict == "rewritten"

@@ -1,10 +1,10 @@
 """What one file tells the project about where its values go; plain data, so that it passes between processes."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """callee: as `Values.callee` has it. arguments: (position or keyword, slots of the value). result: a slot."""
 
     callee: str

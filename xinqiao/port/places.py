@@ -11,11 +11,11 @@ Place = Literal["device", "backend", "key", "flag", "documentation", "message", 
 
 def place_of(node: ast.AST, source: Source) -> Place:
     """What the value of a string constant (or f-string) is used for, anywhere in the project."""
-    if isinstance(source.parent(node), ast.Expr):
+    parent = source.parent(node)
+    if isinstance(parent, ast.Expr):
         return "documentation"
     uses = source.project.used_as(source.path, node)
-    parent = source.parent(node)
-    if isinstance(parent, ast.Dict) and node in parent.keys:
+    if isinstance(parent, ast.Dict) and node in source.keys:
         return "table" if "table" in source.project.used_as(source.path, parent) else "key"
     if uses & {"device", "backend"}:
         if uses & FIXED:

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from xinqiao.port.known import Known
 from xinqiao.port.scopes import Scopes
@@ -28,8 +28,7 @@ _FIELDS = {
 BOM = b"\xef\xbb\xbf"
 
 
-@dataclass(frozen=True, order=True)
-class Edit:
+class Edit(NamedTuple):
     """Replace bytes [start, end) of the file's UTF-8 form by `text`; an insertion where they are equal."""
 
     start: int
@@ -88,6 +87,11 @@ class Source:
         return Scopes(self.path, self.tree, self.parents, self.kinds)
 
     @cached_property
+    def keys(self) -> frozenset[ast.AST]:
+        """What stands as a key in a dictionary; a large one is not looked through for each of its strings."""
+        return frozenset(key for node in self.nodes(ast.Dict) for key in node.keys if key is not None)
+
+    @cached_property
     def _lines(self) -> list[int]:
         return [0, *(m.end() for m in _NEWLINE.finditer(self.data))]
 
@@ -97,13 +101,13 @@ class Source:
 
     def start(self, node: ast.AST) -> int:
         """Byte offset where a node begins."""
-        line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
-        return self._lines[line - 1] + int(column)
+        column: int = getattr(node, "col_offset", 0)
+        return self._lines[getattr(node, "lineno", 1) - 1] + column
 
     def end(self, node: ast.AST) -> int:
         """Byte offset just after a node."""
-        line, column = getattr(node, "end_lineno", 1), getattr(node, "end_col_offset", 0)
-        return self._lines[line - 1] + int(column)
+        column: int = getattr(node, "end_col_offset", 0)
+        return self._lines[getattr(node, "end_lineno", 1) - 1] + column
 
     def text(self, node: ast.AST) -> str:
         """The node as it is written."""
@@ -134,10 +138,12 @@ class Source:
 
     def _through_star(self, node: ast.AST) -> str | None:
         """What an unbound name may be where the file says `from utils import *`."""
+        if not self.scopes.stars:
+            return None
         rest, base = "", node
         while isinstance(base, ast.Attribute):
             rest, base = f".{base.attr}{rest}", base.value
-        if not (self.scopes.stars and isinstance(base, ast.Name)) or self.scopes.owner(base) is not None:
+        if not isinstance(base, ast.Name) or self.scopes.owner(base) is not None:
             return None
         for module in self.scopes.stars:
             name = f"{module}.{base.id}{rest}"

@@ -41,7 +41,7 @@ class Values:
 
     def __init__(self, source: Source) -> None:
         self.source = source
-        self._calls: dict[ast.AST, list[str]] = {}
+        self._slots: dict[ast.AST, list[str]] = {}
 
     def slot(self, node: ast.AST) -> str:
         return slot_of(self.source.path, node)
@@ -62,16 +62,21 @@ class Values:
 
     def of(self, node: ast.AST | None) -> list[str]:
         """Slots whose whole value may be the expression's value."""
-        if node is None or isinstance(node, ast.Constant):
+        if node is None:
+            return []
+        if (known := self._slots.get(node)) is None:
+            known = self._slots[node] = self._of(node)
+        return known
+
+    def _of(self, node: ast.AST) -> list[str]:
+        if isinstance(node, ast.Constant):
             return self._constant(node)
         if isinstance(node, ast.Name):
             return self._name(node)
         if isinstance(node, ast.Attribute):
             return self._attribute(node)
         if isinstance(node, ast.Call):
-            if node not in self._calls:
-                self._calls[node] = self._call(node)
-            return self._calls[node]
+            return self._call(node)
         if isinstance(node, ast.JoinedStr):
             return self._joined(node)
         if isinstance(node, ast.BinOp):
@@ -89,9 +94,7 @@ class Values:
             return [f".{node.slice.value}"]
         return []
 
-    def _constant(self, node: ast.Constant | None) -> list[str]:
-        if node is None:
-            return []
+    def _constant(self, node: ast.Constant) -> list[str]:
         if node.value is None:
             return [NONE]
         return [self.slot(node)] if is_interesting(node) else []
@@ -185,11 +188,12 @@ class Values:
             return ""
         if dotted := self.source.scopes.resolve(function):
             return f"@{dotted}"
-        here = self._class_around(function)
-        if here is not None and isinstance(function.value, ast.Name) and function.value.id in ("self", "cls"):
-            return f"self {here} {function.attr}"
+        is_self = isinstance(function.value, ast.Name) and function.value.id in ("self", "cls")
         is_super = isinstance(function.value, ast.Call) and plain_name(function.value.func) == "super"
-        return f"super {here} {function.attr}" if is_super and here is not None else f"?{function.attr}"
+        here = self._class_around(function) if is_self or is_super else None
+        if here is None:
+            return f"?{function.attr}"
+        return f"{'self' if is_self else 'super'} {here} {function.attr}"
 
     def _class_around(self, node: ast.AST) -> str | None:
         scopes, here = self.source.scopes, node

@@ -43,12 +43,12 @@ def is_text(value: str) -> bool:
 
 def is_bound(value: str) -> bool:
     """Whether a string or name holds a CUDA word that is a word of its own, not a part of another ('barracuda')."""
-    return any(_stands_alone(value, m) for m in BOUND.finditer(value))
+    return any(map(_stands_alone, BOUND.finditer(value)))
 
 
-def _stands_alone(value: str, match: re.Match[str]) -> bool:
-    before = value[match.start() - 1 : match.start()]
-    after = value[match.end() : match.end() + 1]
-    return not (before.isalpha() and before.islower() and match[0].islower()) and not (
-        after.isalpha() and after.islower() and match[0].islower()
-    )
+def _stands_alone(match: re.Match[str]) -> bool:
+    start, end = match.span()
+    before, after = match.string[start - 1 : start], match.string[end : end + 1]
+    if not (before or after) or not match[0].islower():
+        return True
+    return not (before.isalpha() and before.islower()) and not (after.isalpha() and after.islower())

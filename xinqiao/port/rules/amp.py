@@ -22,7 +22,7 @@ _POSITIONS = ("enabled", "dtype", "cache_enabled")  # of torch.cuda.amp.autocast
 _REASON = "torch.amp has it for every device"
 
 
-@rule(ast.Call)
+@rule(ast.Call, named=True)
 def call(node: ast.AST, source: Source) -> Iterator[Finding]:
     assert isinstance(node, ast.Call)
     part = part_of(source.resolve(node.func))
@@ -51,7 +51,7 @@ def _name(function: ast.AST, part: str, source: Source) -> Iterator[Edit]:
         yield replace(source, function, f"{torch_name(source)}.amp.{part}")
 
 
-@rule(ast.Attribute, ast.Name)
+@rule(ast.Attribute, ast.Name, named=True)
 def other(node: ast.AST, source: Source) -> Iterator[Finding]:
     """Uses that are no calls: a bare decorator, a module handed around."""
     parent = source.parent(node)

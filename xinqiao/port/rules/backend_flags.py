@@ -60,7 +60,7 @@ _BACKENDS = (  # in the order in which sdp_kernel lists them
 _POSITIONS = ("enable_flash", "enable_math", "enable_mem_efficient", "enable_cudnn")
 
 
-@rule(ast.Attribute, ast.Name)
+@rule(ast.Attribute, ast.Name, named=True)
 def use(node: ast.AST, source: Source) -> Iterator[Finding]:
     assert isinstance(node, ast.Attribute | ast.Name)
     parent = source.parent(node)

@@ -55,7 +55,7 @@ def _mixed(source: Source) -> str:
     return f'{"f" if "{" in inside else ""}"cpu:gloo,{device_inside_text(source)}:{inside}"'
 
 
-@rule(ast.Call)
+@rule(ast.Call, named=True)
 def available(node: ast.AST, source: Source) -> Iterator[Finding]:
     assert isinstance(node, ast.Call)
     if source.resolve(node.func) not in _AVAILABLE:
@@ -64,7 +64,7 @@ def available(node: ast.AST, source: Source) -> Iterator[Finding]:
     yield Finding(node, "rewritten", _REASON, (replace(source, node, text),), (ACCELERATOR, "torch"))
 
 
-@rule(ast.Attribute)
+@rule(ast.Attribute, named=True)
 def constant(node: ast.AST, source: Source) -> Iterator[Finding]:
     assert isinstance(node, ast.Attribute)
     if "nccl" not in node.attr.lower():

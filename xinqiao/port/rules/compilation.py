@@ -29,7 +29,7 @@ _GRAPH_MODES = ("reduce-overhead", "max-autotune")
 _FUSERS = ("_jit_set_nvfuser_enabled", "_jit_set_nvfuser_single_node_mode", "_jit_set_nvfuser_horizontal_mode")
 
 
-@rule(ast.Call)
+@rule(ast.Call, named=True)
 def call(node: ast.AST, source: Source) -> Iterator[Finding]:
     assert isinstance(node, ast.Call)
     name = source.resolve(node.func) or ""
@@ -39,7 +39,7 @@ def call(node: ast.AST, source: Source) -> Iterator[Finding]:
         yield Finding(node, "safe", "PyTorch has no nvFuser any more: it warns and changes nothing")
 
 
-@rule(ast.Attribute, ast.Name)
+@rule(ast.Attribute, ast.Name, named=True)
 def decorator(node: ast.AST, source: Source) -> Iterator[Finding]:
     """`@torch.compile` without a call."""
     parent = source.parent(node)
@@ -48,7 +48,7 @@ def decorator(node: ast.AST, source: Source) -> Iterator[Finding]:
         yield _inductor(node, "", source)
 
 
-@rule(ast.Attribute)
+@rule(ast.Attribute, named=True)
 def setting(node: ast.AST, source: Source) -> Iterator[Finding]:
     assert isinstance(node, ast.Attribute)
     name = source.resolve(node) or ""

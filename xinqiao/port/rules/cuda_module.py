@@ -36,7 +36,7 @@ _PROPERTIES = {
 }  # fmt: skip
 
 
-@rule(ast.Attribute, ast.Name, ast.Call)
+@rule(ast.Attribute, ast.Name, ast.Call, named=True)
 def use(node: ast.AST, source: Source) -> Iterator[Finding]:
     part = part_of(node, source)
     if part is None or part.split(".")[0] in OTHER_RULES or part in TYPED:
@@ -60,7 +60,7 @@ def use(node: ast.AST, source: Source) -> Iterator[Finding]:
         yield _without(node, part, source)
 
 
-@rule(ast.Attribute)
+@rule(ast.Attribute, named=True)
 def version(node: ast.AST, source: Source) -> Iterator[Finding]:
     """`torch.version.cuda`, None where PyTorch is built for another device."""
     assert isinstance(node, ast.Attribute)

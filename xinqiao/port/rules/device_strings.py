@@ -45,8 +45,8 @@ _LISTED = (
 @rule(ast.Constant)
 def constant(node: ast.AST, source: Source) -> Iterator[Finding]:
     assert isinstance(node, ast.Constant)
-    value = node.value
-    if not isinstance(value, str) or not DEVICE_STRING.match(value) or isinstance(source.parent(node), ast.JoinedStr):
+    value, parent = node.value, source.parent(node)
+    if not isinstance(value, str) or not DEVICE_STRING.match(value) or isinstance(parent, ast.JoinedStr):
         return
     if is_map_location_key(node, source):
         return  # the rule map-location
@@ -56,18 +56,15 @@ def constant(node: ast.AST, source: Source) -> Iterator[Finding]:
     if _is_for_scripts(node, source):
         yield Finding(node, "safe", "what torch.jit.script compiles compares with 'cuda', as before the port")
         return
-    if asks_for_cuda(source.parent(node), source):
+    if asks_for_cuda(parent, source):
         yield Finding(node, "safe", "it asks whether the accelerator is CUDA")
         return
-    place = place_of(node, source)
-    if place == "device" and isinstance(source.parent(node), ast.Compare):
-        alone = for_cuda_alone(node, source)
-        if alone is not None:
-            yield alone
-            return
-    if place == "device":
-        listed = isinstance(source.parent(_holder(node, source)), ast.Compare) and _holder(node, source) is not node
-        compared = value == "cuda" and (listed or isinstance(source.parent(node), ast.Compare))
+    place, is_compared = place_of(node, source), isinstance(parent, ast.Compare)
+    if place == "device" and is_compared and (alone := for_cuda_alone(node, source)) is not None:
+        yield alone
+    elif place == "device":
+        listed = _is_listed(parent, source)
+        compared = value == "cuda" and (listed or is_compared)
         text = device_for(node, source) if compared else device_string(value, source.text(node), source)
         edit = replace(source, node, text)
         yield Finding(node, "rewritten", _LISTED if listed else _REASON, (edit,), (ACCELERATOR,))
@@ -102,13 +99,12 @@ def joined(node: ast.AST, source: Source) -> Iterator[Finding]:
 def is_map_location_key(node: ast.AST, source: Source) -> bool:
     """Whether a string is a key of a dictionary given as map_location."""
     parent = source.parent(node)
-    return isinstance(parent, ast.Dict) and node in parent.keys and is_map_location(parent, source)
+    return isinstance(parent, ast.Dict) and node in source.keys and is_map_location(parent, source)
 
 
-def _holder(node: ast.AST, source: Source) -> ast.AST:
-    """The tuple, list or set that a string is written in, else the string."""
-    parent = source.parent(node)
-    return parent if isinstance(parent, ast.Tuple | ast.List | ast.Set) else node
+def _is_listed(holder: ast.AST | None, source: Source) -> bool:
+    """Whether what a string is written in is a tuple, list or set that something is compared with."""
+    return isinstance(holder, ast.Tuple | ast.List | ast.Set) and isinstance(source.parent(holder), ast.Compare)
 
 
 def _is_for_scripts(node: ast.AST, source: Source) -> bool:

@@ -50,7 +50,7 @@ _NUMPY_WIDE = {"linspace", "logspace", "zeros", "ones", "eye", "random.rand", "r
                "random.normal", "random.random"}  # fmt: skip
 
 
-@rule(ast.Attribute, ast.Name, ast.Call)
+@rule(ast.Attribute, ast.Name, ast.Call, named=True)
 def named(node: ast.AST, source: Source) -> Iterator[Finding]:
     """`torch.float64`, `torch.cuda.DoubleTensor`, `getattr(torch, "float8_e4m3fn")`."""
     dtype = _dtype(node, source)
@@ -74,7 +74,7 @@ def method(node: ast.AST, source: Source) -> Iterator[Finding]:
         )
 
 
-@rule(ast.Call)
+@rule(ast.Call, named=True)
 def function(node: ast.AST, source: Source) -> Iterator[Finding]:
     """`torch.fft.rfft(x)`, `torch.from_numpy(np.linspace(0, 1, 9)).to(device)`."""
     assert isinstance(node, ast.Call)

@@ -27,7 +27,9 @@ _PURE = {"str", "join", "map", "format", "int", "list", "range", "sorted", "len"
 @rule(ast.Constant)
 def constant(node: ast.AST, source: Source) -> Iterator[Finding]:
     assert isinstance(node, ast.Constant)
-    if not isinstance(node.value, str) or isinstance(source.parent(node), ast.JoinedStr):
+    if not isinstance(node.value, str) or VARIABLE.search(node.value) is None:
+        return
+    if isinstance(source.parent(node), ast.JoinedStr):
         return
     if not VARIABLE.fullmatch(node.value):
         yield from _mentions(node, source)

@@ -27,7 +27,7 @@ _GRAPH = (
 _LAZY = "it asks CUDA's graphs only: run without a graph where ACCELERATOR != 'cuda'"
 
 
-@rule(ast.Attribute, ast.Name, ast.Call)
+@rule(ast.Attribute, ast.Name, ast.Call, named=True)
 def use(node: ast.AST, source: Source) -> Iterator[Finding]:
     part = part_of(node, source)
     if part is None or OTHER_RULES.get(part.split(".")[0]) != "graphs":

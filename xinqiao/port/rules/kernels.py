@@ -70,13 +70,11 @@ def _type(argument: ast.arg) -> str:
     return "Tensor" if "ptr" in argument.arg.lower() else "Tensor | float"
 
 
-@rule(ast.Call)
+@rule(ast.Call, named=True)
 def call(node: ast.AST, source: Source) -> Iterator[Finding]:
     assert isinstance(node, ast.Call)
     name = source.resolve(node.func) or ""
-    if isinstance(node.func, ast.Subscript):
-        yield from _launch(node.func, source)
-    elif name.startswith(_EXTENSION) and name.removeprefix(_EXTENSION) in _BUILDS:
+    if name.startswith(_EXTENSION) and name.removeprefix(_EXTENSION) in _BUILDS:
         yield from _build(node, name.removeprefix(_EXTENSION), source)
     elif name.startswith(("cupy.", "cupyx.jit.")) and name.rpartition(".")[2] in (*_CUPY, "rawkernel"):
         texts = [t for a in node.args if (t := _string(a))]
@@ -84,7 +82,13 @@ def call(node: ast.AST, source: Source) -> Iterator[Finding]:
         yield Finding(node.func, "needs-you", f"a CUDA kernel{named} is compiled here: write it with PyTorch operators")
 
 
-def _launch(function: ast.Subscript, source: Source) -> Iterator[Finding]:
+@rule(ast.Call)
+def launch(node: ast.AST, source: Source) -> Iterator[Finding]:
+    """`kernel[grid](...)`"""
+    assert isinstance(node, ast.Call)
+    function = node.func
+    if not isinstance(function, ast.Subscript):
+        return
     last = function.value.attr if isinstance(function.value, ast.Attribute) else getattr(function.value, "id", "")
     if last and last in source.around.sites and not _runs_triton(source):
         reason = f"launches the kernel {last}: call {last}_reference where the device is not CUDA"
@@ -121,7 +125,7 @@ def _strings(node: ast.AST | None) -> list[str]:
     return [s for p in parts if (s := _string(p))]
 
 
-@rule(ast.Attribute, ast.Name)
+@rule(ast.Attribute, ast.Name, named=True)
 def home(node: ast.AST, source: Source) -> Iterator[Finding]:
     """`CUDA_HOME`, which is None without CUDA."""
     if source.resolve(node) == f"{_EXTENSION}CUDA_HOME" and isinstance(getattr(node, "ctx", None), ast.Load):

@@ -34,7 +34,7 @@ _STEPS = {
 }
 
 
-@rule(ast.Attribute, ast.Name)
+@rule(ast.Attribute, ast.Name, named=True)
 def binding(node: ast.AST, source: Source) -> Iterator[Finding]:
     name = source.resolve(node) or ""
     package, _, rest = name.partition(".")

@@ -24,8 +24,9 @@ def argument(node: ast.AST, source: Source) -> Iterator[Finding]:
     assert isinstance(node, ast.Call)
     name = source.resolve(node.func)
     is_to = isinstance(node.func, ast.Attribute) and node.func.attr in ("to", "to_empty") and name is None
-    first = node.args[:1] if is_to or name in _FUNCTIONS else []
-    for value in [*first, *(k.value for k in node.keywords if k.arg == "device")]:
+    values = node.args[:1] if is_to or name in _FUNCTIONS else []
+    values += [k.value for k in node.keywords if k.arg == "device"]
+    for value in values:
         if _is_index(value):
             whole = is_to and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name)
             yield Finding(node if whole else value, "safe", _REASON)

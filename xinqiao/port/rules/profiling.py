@@ -31,7 +31,7 @@ _QUIET = {"nvtx.range_push", "nvtx.range_pop", "nvtx.mark", "profiler.start", "p
 _STEP = "use torch.profiler, or guard it by ACCELERATOR == 'cuda'"
 
 
-@rule(ast.Attribute)
+@rule(ast.Attribute, named=True)
 def activity(node: ast.AST, source: Source) -> Iterator[Finding]:
     if _resolved(node, source) != f"{_ACTIVITY}.CUDA" or is_guarded(node, source):
         return
@@ -79,8 +79,10 @@ def times(node: ast.AST, source: Source) -> Iterator[Finding]:
 def keys(node: ast.AST, source: Source) -> Iterator[Finding]:
     """`sort_by="cuda_time_total"`"""
     assert isinstance(node, ast.Constant)
+    if node.value not in _TIMES:
+        return
     parent = source.parent(node)
-    if node.value in _TIMES and isinstance(parent, ast.keyword) and parent.arg == "sort_by":
+    if isinstance(parent, ast.keyword) and parent.arg == "sort_by":
         yield Finding(node, "safe", "the profiler reads 'device' for 'cuda' here")
 
 
@@ -99,7 +101,7 @@ def old_switch(node: ast.AST, source: Source) -> Iterator[Finding]:
         yield ask(node, reason, source)
 
 
-@rule(ast.Attribute, ast.Name, ast.Call)
+@rule(ast.Attribute, ast.Name, ast.Call, named=True)
 def ranges(node: ast.AST, source: Source) -> Iterator[Finding]:
     """torch.cuda.nvtx, torch.cuda.profiler, torch.cuda.cudart."""
     part = part_of(node, source)
@@ -135,7 +137,7 @@ def _only_on_cuda(call: ast.Call, otherwise: str, source: Source) -> Finding:
     return Finding(call, "rewritten", "it stays on CUDA; other devices have none of it", edits, (ACCELERATOR, "torch"))
 
 
-@rule(ast.Attribute, ast.Name)
+@rule(ast.Attribute, ast.Name, named=True)
 def emit(node: ast.AST, source: Source) -> Iterator[Finding]:
     if source.resolve(node) == "torch.autograd.profiler.emit_nvtx" and call_of(node, source):
         yield ask(node, "NVTX is NVIDIA's: use torch.profiler.profile, or guard it by ACCELERATOR == 'cuda'", source)

@@ -33,7 +33,7 @@ _NEEDS = (ACCELERATOR, "torch")
 _ASK = "a tensor type as a value: hand on a dtype and a device, such as dtype=torch.{dtype}, device=ACCELERATOR"
 
 
-@rule(ast.Attribute, ast.Name, ast.Call)
+@rule(ast.Attribute, ast.Name, ast.Call, named=True)
 def named(node: ast.AST, source: Source) -> Iterator[Finding]:
     part = part_of(node, source)
     if part in TYPED:
