@@ -37,6 +37,7 @@ from xinqiao.ops.modules import Fp8Linear, Int8Linear
 
 BARS = {"llama": 1.9, "smollm2": 1.3}
 PROMPT = 16
+SETTLED = 18
 LLAMA = {
     "hidden_size": 2048,
     "intermediate_size": 5632,
@@ -100,19 +101,19 @@ def swap(model: Model, checkpoint: Path) -> None:
 
 
 def steps(models: Models, count: int) -> dict[str, list[float]]:
-    """Seconds of every step, after a prompt."""
+    """Seconds of every step, after a prompt and the steps after which weights lie where they stay."""
     prompt = torch.arange(PROMPT)[None] + 5
     kept = {}
     for kind, model in models.items():
         out = model(prompt, use_cache=True)
         kept[kind] = [out.past_key_values, out.logits[:, -1:].argmax(-1)]
     found: dict[str, list[float]] = {kind: [] for kind in models}
-    for turn in range(count + 2):
+    for turn in range(count + SETTLED):
         for kind, model in models.items():
             begun = time.perf_counter()
             out = model(kept[kind][1], past_key_values=kept[kind][0], use_cache=True)
             kept[kind][1] = out.logits[:, -1:].argmax(-1)
-            if turn > 1:
+            if turn >= SETTLED:
                 found[kind].append(time.perf_counter() - begun)
     return found
 

@@ -88,6 +88,19 @@ def test_weights_in_long_use_stay_what_they_are():
     assert torch.equal(w.codes.view(torch.uint8), codes)
 
 
+@pytest.mark.parametrize("level", processor.levels())
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("size", [-40, -70, -100, -125])
+def test_a_tiny_activation_counts_where_the_others_meet_no_weight(size, block, dtype, level):
+    codes = np.full((128, 256), 0x39, np.uint8)
+    codes[5, 1:] = 0
+    w = eight_bits.weights(codes, torch.ones(128 // block[0], 256 // block[1]), np.ones((128, 256)))
+    x = eight_bits.tokens((2, 256), dtype)
+    x[0, 0] = 2.0**size
+    assert near(kernel(level, x, w, block), x, w)
+
+
 CORNERS = {  # what is computed → (exponent of x, exponents of the scales of two blocks, code); the second x is 1
     "x times scale overflows, the result does not": (110, (20, 0), 0x08),
     "x times scale is subnormal": (-100, (-60, 0), 0x7E),

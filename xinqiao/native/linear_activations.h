@@ -2,7 +2,6 @@
 // blocks, so that no scale is left for the inner loop.
 #pragma once
 #include "linear_steps.h"
-#include <limits>
 
 namespace xq {
 
@@ -24,49 +23,66 @@ inline void arrange_f32(const Tokens &x, int64_t columns, float *arranged, float
     }
 }
 
-// Sizes of numbers other than zero, from `least` up to, not including, `most`.
-struct Sizes {
-    float least, most;
-    // 1 where x is of another size; in whole numbers, so that loops over it become vectors.
-    uint32_t lack(float x) const {
-        const uint32_t from = codec::bits(least), size = codec::bits(x) & codec::MAGNITUDE;
-        return uint32_t(size - from >= codec::bits(most) - from);
-    }
-};
-constexpr Sizes NORMAL{std::numeric_limits<float>::min(), std::numeric_limits<float>::infinity()};
-
-// folded = arranged times the scale of each step, which is that of both of its blocks. False where a product is of no such size.
-inline bool fold_f32(const float *arranged, const float *step_scales, int64_t steps, Sizes sizes, float *folded) {
+// folded = arranged times the scale of each step, which is that of both of its blocks. False where a product left the range
+// of normal numbers.
+inline bool fold_f32(const float *arranged, const float *step_scales, int64_t steps, float *folded) {
     uint32_t bad = 0;
     for (int64_t s = 0; s < steps; s++)
         for (int64_t i = s * STEP; i < (s + 1) * STEP; i++) {
             folded[i] = arranged[i] * step_scales[2 * s];
-            bad |= uint32_t(arranged[i] != 0) & sizes.lack(folded[i]);
+            bad |= uint32_t(arranged[i] != 0) & uint32_t((codec::bits(folded[i]) >> 23 & 255) - 1 >= 254);
         }
     return !bad;
 }
 
 #ifdef XQ_E4M3_SHIFTS
 
-// For `E4m3ByShifts`: arranged activations with their scales folded in, of which products with codes are normal and their sums
-// finite; and arranged activations and scales, of which so are the products of all three.
-constexpr Sizes FOLDED{0x1p4f, 0x1p126f}, UNFOLDED{0x1p34f, 0x1p126f}, SCALES{0x1p-30f, 0x1p60f};
+// What activations and scales are for `E4m3ByShifts`, before its sums are multiplied with AFTER. `exact`: products are as if
+// there were no smallest number. `near`: some may be subnormal, and lose less than 2^-149. `none`: one may overflow.
+enum class Fit : uint8_t { exact, near, none };
+constexpr float LEAST_FOLDED = 0x1p4f, LEAST_UNFOLDED = 0x1p34f, MOST = 0x1p126f; // of arranged activations
+constexpr float LEAST_SCALE = 0x1p-30f, MOST_SCALE = 2;                           // where they are not folded in
 
-// good[token]: whether all of its numbers are zero or of a size of UNFOLDED.
-inline void arrange_shifts(const Tokens &x, int64_t columns, float *arranged, bool *good) {
+// Below this sum of k products, what `near` loses is more than a rounding.
+inline float least_sum(int64_t k) { return float(k) * 0x1p-123f; }
+
+class Fitting {
+    uint32_t small = 0, large = 0;
+
+  public:
+    // x: a number, `found` what became of it. In whole numbers, so that loops over it become vectors.
+    void see(float x, float found, float least) {
+        const uint32_t size = codec::bits(found) & codec::MAGNITUDE;
+        small |= uint32_t(x != 0) & uint32_t(size < codec::bits(least));
+        large |= uint32_t(size >= codec::bits(MOST));
+    }
+    Fit fit() const { return large ? Fit::none : small ? Fit::near : Fit::exact; }
+};
+
+inline void arrange_shifts(const Tokens &x, int64_t columns, float *arranged, Fit *fits) {
     const int64_t width = steps_of(columns) * STEP;
     for (int64_t t = 0; t < x.count; t++) {
-        uint32_t bad = 0;
+        Fitting fitting;
         for (int64_t first = 0; first < width; first += STEP) {
             float wide[STEP] = {};
             const int64_t count = std::min(STEP, columns - first);
             for (int64_t i = 0; i < count; i++) wide[i] = read(x.row(t), x.number, first + i);
             float *to = arranged + t * width + first;
             E4m3ByShifts::arrange(wide, to);
-            for (int i = 0; i < STEP; i++) bad |= uint32_t(to[i] != 0) & UNFOLDED.lack(to[i]);
+            for (int i = 0; i < STEP; i++) fitting.see(to[i], to[i], LEAST_UNFOLDED);
         }
-        good[t] = !bad;
+        fits[t] = fitting.fit();
     }
+}
+
+inline Fit fold_shifts(const float *arranged, const float *step_scales, int64_t steps, float *folded) {
+    Fitting fitting;
+    for (int64_t s = 0; s < steps; s++)
+        for (int64_t i = s * STEP; i < (s + 1) * STEP; i++) {
+            folded[i] = arranged[i] * step_scales[2 * s];
+            fitting.see(arranged[i], folded[i], LEAST_FOLDED);
+        }
+    return fitting.fit();
 }
 
 #endif

@@ -6,7 +6,7 @@
 #pragma once
 #include "linear_activations.h"
 #include "linear_scales.h"
-#include <functional>
+#include <algorithm>
 
 namespace xq {
 
@@ -16,7 +16,7 @@ class Fp8Product {
     const Tokens x;
     const int64_t steps = steps_of(w.k), width = steps * STEP;
     struct Rooms {
-        Room arranged, wide, quick, folded, restore, middling;
+        Room arranged, wide, quick, folded, restore, unfolded;
         PanelScales scales;
     };
     static Rooms &rooms() {
@@ -33,8 +33,8 @@ class Fp8Product {
 #endif
 #ifdef XQ_E4M3_SHIFTS
     const E4m3ByShifts by_shifts{};
-    float *quick = nullptr;   // null: subnormals are slow
-    bool *middling = nullptr; // of every token; see arrange_shifts
+    float *quick = nullptr; // null: subnormals are slow
+    Fit *unfolded = nullptr; // of every token
 #endif
 
     // Room for all tokens, with zeros for those that fill up the last few.
@@ -56,7 +56,8 @@ class Fp8Product {
 #ifdef XQ_E4M3_SHIFTS
         if (multiplies_subnormals()) {
             quick = zeros<float>(room.quick);
-            arrange_shifts(x, w.k, quick, middling = room.middling.need<bool>(x.count));
+            unfolded = room.unfolded.need<Fit>(x.count);
+            arrange_shifts(x, w.k, quick, unfolded);
         }
 #endif
     }
@@ -125,22 +126,27 @@ class Fp8Product {
 #ifdef XQ_E4M3_SHIFTS
     // Tokens that do not fit are computed again, each by itself: none changes what others give.
     bool few_shifts(const Part &p) {
-        bool fits[TOGETHER], any = false;
-        if (room.scales.shared) {
+        Fit fits[TOGETHER];
+        const float *from = quick + p.first * width;
+        const bool folds = room.scales.shared;
+        if (folds) {
             float *few = room.folded.need<float>(TOGETHER * width);
             for (int64_t t = 0; t < padded(p.tokens); t++)
-                fits[t] = fold_f32(quick + (p.first + t) * width, room.scales.all_steps.at, steps, FOLDED, few + t * width);
-            any = std::any_of(fits, fits + p.tokens, std::identity());
-            if (any) compute<false>(by_shifts, p, few);
-        } else if (!room.scales.any([](float scale) { return uint32_t(scale != 0) & SCALES.lack(scale); })) {
-            std::copy_n(middling + p.first, p.tokens, fits);
-            any = std::any_of(fits, fits + p.tokens, std::identity());
-            if (any) compute<true>(by_shifts, p, quick + p.first * width);
+                fits[t] = fold_shifts(from + t * width, room.scales.all_steps.at, steps, few + t * width);
+            from = few;
+        } else {
+            if (room.scales.any([](float s) { return uint32_t(s != 0) & uint32_t(!(s >= LEAST_SCALE && s <= MOST_SCALE)); })) return false;
+            std::copy_n(unfolded + p.first, p.tokens, fits);
         }
-        if (!any) return false;
+        if (std::count(fits, fits + p.tokens, Fit::none) == p.tokens) return false;
+        folds ? compute<false>(by_shifts, p, from) : compute<true>(by_shifts, p, from);
+        for (int64_t t = 0; t < p.tokens; t++) {
+            const float *sums = p.out + t * p.out_stride, least = fits[t] == Fit::near ? least_sum(w.k) : 0;
+            if (std::any_of(sums, sums + p.rows, [&](float sum) { return std::abs(sum) < least; })) fits[t] = Fit::none;
+        }
         p.multiply([](int64_t) { return E4m3ByShifts::AFTER; });
         for (int64_t t = 0; t < p.tokens; t++)
-            if (!fits[t]) few_f32({p.codes, p.rows, p.first + t, 1, p.out + t * p.out_stride, p.out_stride});
+            if (fits[t] == Fit::none) few_f32({p.codes, p.rows, p.first + t, 1, p.out + t * p.out_stride, p.out_stride});
         return true;
     }
 #endif
@@ -152,7 +158,7 @@ class Fp8Product {
             arrange_f32(x, w.k, wide, restore);
         }
         const float *scales = room.scales.all_steps.at;
-        const auto fold = [&](const float *from, float *to) { return fold_f32(from, scales, steps, NORMAL, to); };
+        const auto fold = [&](const float *from, float *to) { return fold_f32(from, scales, steps, to); };
         const float *few = room.scales.shared ? folded(p, wide, fold) : nullptr;
         if (few)
             compute<false>(by_f32, p, few);
