@@ -35,11 +35,17 @@ def kernel(module: str, operator: str, device: torch.device, dtype: torch.dtype)
     A back end's module lists in DTYPES what its kernels compute. InputError where a back end that `use` names cannot.
     """
     asked = _USED.get()
-    if asked and not _able(asked, module, device, dtype):
+    if asked is None:
+        return _preferred(module, operator, device.type, dtype)
+    if not _able(asked, module, device.type, dtype):
         raise InputError(f"{operator}: back end {asked!r} has no {str(dtype).removeprefix('torch.')} on {device.type}")
-    preferred = {"cpu": "cpu", "cuda": "triton"}.get(device.type, "reference")
-    chosen = asked or (preferred if _able(preferred, module, device, dtype) else "reference")
-    return _function(chosen, module, operator)
+    return _function(asked, module, operator)
+
+
+@cache  # asked at every call of a layer
+def _preferred(module: str, operator: str, device: str, dtype: torch.dtype) -> Callable[..., Any]:
+    preferred = {"cpu": "cpu", "cuda": "triton"}.get(device, "reference")
+    return _function(preferred if _able(preferred, module, device, dtype) else "reference", module, operator)
 
 
 @cache
@@ -48,12 +54,12 @@ def _function(backend: str, module: str, operator: str) -> Callable[..., Any]:
     return found
 
 
-def _able(backend: str, module: str, device: torch.device, dtype: torch.dtype) -> bool:
+def _able(backend: str, module: str, device: str, dtype: torch.dtype) -> bool:
     if backend == "reference":
         return True
     if backend == "cpu":
-        return device.type == "cpu" and _compiled() and dtype in _dtypes(backend, module)
-    runs = device.type != "cpu" or os.environ.get("TRITON_INTERPRET") == "1"  # the interpreter, on the processor
+        return device == "cpu" and _compiled() and dtype in _dtypes(backend, module)
+    runs = device != "cpu" or os.environ.get("TRITON_INTERPRET") == "1"  # the interpreter, on the processor
     return runs and find_spec("triton") is not None and dtype in _dtypes(backend, module)
 
 

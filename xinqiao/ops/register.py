@@ -60,11 +60,12 @@ def unwatched(*tensors: Tensor | None) -> bool:
 
     PyTorch's dispatcher, which does all that, takes longer than an operator of a few tokens does.
     """
-    given = [t for t in tensors if t is not None]
+    differentiates = torch.is_grad_enabled()
+    for t in tensors:  # no generator: this is most of what a layer of one token takes
+        if t is not None and (type(t) not in _PLAIN or not t.is_cpu or (differentiates and t.requires_grad)):
+            return False
     return (
-        all(type(t) in _PLAIN and t.is_cpu for t in given)
-        and not (torch.is_grad_enabled() and any(t.requires_grad for t in given))
-        and not torch.compiler.is_compiling()
+        not torch.compiler.is_compiling()
         and not torch._C._len_torch_dispatch_stack()
         and not torch._C._len_torch_function_stack()
         and not torch._C._is_tracing()

@@ -3,6 +3,7 @@
 import ctypes
 from collections.abc import Callable
 from functools import cache
+from math import prod
 
 import torch
 from torch import Tensor
@@ -65,15 +66,13 @@ def linear_block_fp8(
 ) -> Tensor:
     if x.dtype == torch.float16:
         return linear_block_fp8(x.float(), weight, scale, bias, block, activation).half()
-    weight, scale = weight.contiguous(), scale.contiguous()
+    x, weight, scale = x.contiguous(), weight.contiguous(), scale.contiguous()
     held = fp8_weights(weight, scale, block)
-    rows = x.reshape(x.shape[:-1].numel(), weight.shape[1]).contiguous()
-    source = rows if activation is None else _rounded(rows, ACTIVATIONS[activation])
-    if len(rows) > FEW and library().xq_linear_plain(ctypes.byref(held)):
-        found = _many(source, held, bias, x.dtype)
-    else:
-        found = few(library().xq_linear_fp8, held, source, bias, x.dtype)
-    return found.view(*x.shape[:-1], weight.shape[0])
+    source = x if activation is None else _rounded(x, ACTIVATIONS[activation])
+    tokens = x.shape[:-1].numel()
+    if tokens > FEW and library().xq_linear_plain(ctypes.byref(held)):
+        return _many(source.view(tokens, held.k), held, bias, x.dtype).view(*x.shape[:-1], held.n)
+    return few(library().xq_linear_fp8, held, source, bias, x.dtype)
 
 
 def linear_block_fp8_backward(gradient: Tensor, weight: Tensor, scale: Tensor, block: Block) -> Tensor:
@@ -93,15 +92,13 @@ def linear_block_fp8_backward(gradient: Tensor, weight: Tensor, scale: Tensor, b
 def linear_int8(x: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
     if x.dtype == torch.float16:
         return linear_int8(x.float(), weight, scale, bias).half()
-    weight, scale = weight.contiguous(), scale.contiguous()
+    x, weight, scale = x.contiguous(), weight.contiguous(), scale.contiguous()
     n, k = weight.shape
     held = Int8Weights(weight.data_ptr(), scale.data_ptr(), n, k)
-    rows = x.reshape(x.shape[:-1].numel(), k).contiguous()
-    if len(rows) > FEW and k <= EXACT and n and processor.levels()[0] == "avx512-bf16":
-        found = _many_int8(rows, weight, scale, bias)
-    else:
-        found = few(library().xq_linear_int8, held, rows, bias, x.dtype)
-    return found.view(*x.shape[:-1], n)
+    tokens = x.shape[:-1].numel()
+    if tokens > FEW and k <= EXACT and n and processor.levels()[0] == "avx512-bf16":
+        return _many_int8(x.view(tokens, k), weight, scale, bias).view(*x.shape[:-1], n)
+    return few(library().xq_linear_int8, held, x, bias, x.dtype)
 
 
 def _many_int8(rows: Tensor, weight: Tensor, scale: Tensor, bias: Tensor | None) -> Tensor:
@@ -133,20 +130,21 @@ def fp8_weights(weight: Tensor, scale: Tensor, block: Block) -> Fp8Weights:
 def few(
     run: Callable[..., None],
     held: Fp8Weights | Int8Weights,
-    rows: Tensor,
+    x: Tensor,
     bias: Tensor | None,
     dtype: torch.dtype,
 ) -> Tensor:
-    """[tokens, n] by one of linear.cpp's functions. rows: float32 or bfloat16, contiguous."""
-    found = rows.new_empty(len(rows), held.n, dtype=dtype)
+    """[..., n] by one of linear.cpp's functions. x [..., k]: float32 or bfloat16, contiguous."""
+    *tokens, _ = x.shape
+    found = x.new_empty(*tokens, held.n, dtype=dtype)
     if bias is not None:
         bias = (bias if bias.dtype in NUMBERS else bias.float()).contiguous()
     call = Call(
-        rows.data_ptr(),
+        x.data_ptr(),
         None if bias is None else bias.data_ptr(),
         found.data_ptr(),
-        len(rows),
-        NUMBERS[rows.dtype],
+        prod(tokens),
+        NUMBERS[x.dtype],
         0 if bias is None else NUMBERS[bias.dtype],
         NUMBERS[dtype],
         torch.get_num_threads(),
@@ -183,6 +181,6 @@ def _rounded(rows: Tensor, block: int) -> Tensor:
     """bfloat16: e4m3 codes times powers of two, one for `block` features."""
     found = torch.empty_like(rows, dtype=torch.bfloat16)
     threads = torch.get_num_threads()
-    call = Call(rows.data_ptr(), None, found.data_ptr(), len(rows), NUMBERS[rows.dtype], 0, 1, threads)
-    library().xq_linear_round(ctypes.byref(call), ctypes.c_int64(rows.shape[1]), ctypes.c_int64(block))
+    call = Call(rows.data_ptr(), None, found.data_ptr(), rows.shape[:-1].numel(), NUMBERS[rows.dtype], 0, 1, threads)
+    library().xq_linear_round(ctypes.byref(call), ctypes.c_int64(rows.shape[-1]), ctypes.c_int64(block))
     return found
