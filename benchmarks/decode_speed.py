@@ -37,7 +37,7 @@ from xinqiao.ops.modules import Fp8Linear, Int8Linear
 
 BARS = {"llama": 1.9, "smollm2": 1.3}
 PROMPT = 16
-SETTLED = 18
+SETTLED = 18  # steps after which weights lie where they stay
 LLAMA = {
     "hidden_size": 2048,
     "intermediate_size": 5632,
