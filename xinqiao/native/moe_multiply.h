@@ -68,6 +68,8 @@ template <class D> inline void turn(Rows<D> w, int64_t depth, uint32_t *panel) {
             _mm512_storeu_si512(panel + (8 + c) * PAIR, _mm512_shuffle_i32x4(low, high, 0xdd));
             _mm512_storeu_si512(panel + (12 + c) * PAIR, _mm512_shuffle_i32x4(low_odd, high_odd, 0xdd));
         }
+#elif defined(__AVX2__) // whose loads and stores take words of two numbers for floats
+        transpose16(reinterpret_cast<const float *>(w + k), depth / WORD<D>, reinterpret_cast<float *>(panel), PAIR);
 #else
         for (int word = 0; word < LANES; word++)
             for (int r = 0; r < STRIP; r++) std::memcpy(panel + word * PAIR + r, w + r * depth + k + word * WORD<D>, 4);

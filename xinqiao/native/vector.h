@@ -202,6 +202,29 @@ inline void transpose16(const float *from, int64_t from_row, float *to, int64_t 
         _mm512_storeu_ps(to + (12 + i) * to_row, _mm512_shuffle_f32x4(low_odd, high_odd, 0xdd));
     }
 }
+#elif defined(__AVX2__)
+// Eight rows of eight.
+inline void transpose8(const float *from, int64_t from_row, float *to, int64_t to_row) {
+    __m256 a[8], b[8];
+    for (int i = 0; i < 8; i++) a[i] = _mm256_loadu_ps(from + i * from_row);
+    for (int i = 0; i < 8; i += 2) { // pairs of rows, then fours
+        b[i] = _mm256_unpacklo_ps(a[i], a[i + 1]);
+        b[i + 1] = _mm256_unpackhi_ps(a[i], a[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int j = 0; j < 2; j++) {
+            a[i + 2 * j] = _mm256_shuffle_ps(b[i + j], b[i + j + 2], 0x44);
+            a[i + 2 * j + 1] = _mm256_shuffle_ps(b[i + j], b[i + j + 2], 0xee);
+        }
+    for (int i = 0; i < 4; i++) { // a[i] and a[4 + i] hold columns i and 4 + i of rows 0 to 3 and 4 to 7
+        _mm256_storeu_ps(to + i * to_row, _mm256_permute2f128_ps(a[i], a[4 + i], 0x20));
+        _mm256_storeu_ps(to + (4 + i) * to_row, _mm256_permute2f128_ps(a[i], a[4 + i], 0x31));
+    }
+}
+inline void transpose16(const float *from, int64_t from_row, float *to, int64_t to_row) {
+    for (int r = 0; r < 16; r += 8)
+        for (int c = 0; c < 16; c += 8) transpose8(from + r * from_row + c, from_row, to + c * to_row + r, to_row);
+}
 #else
 inline void transpose16(const float *from, int64_t from_row, float *to, int64_t to_row) {
     for (int r = 0; r < 16; r++)
