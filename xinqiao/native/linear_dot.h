@@ -17,11 +17,13 @@ struct Codes {
 // Side by side. Lines are asked for some rows ahead: rows of 4 KB that lie one after the other would push each other out of the
 // first cache (measured: 26 GB/s against 17; 8 rows are as good as 12 or 16).
 constexpr bool APART = false;
+constexpr bool EACH_TOKEN = true; // sums of blocks: as many as registers have room for beside the others
 inline int64_t ahead_of(int64_t, int64_t stride) { return 8 * stride; }
 #else
 // As far apart as the panel allows: each is a stream of its own, which the processor follows by itself, too. Measured on Zen 3:
-// 11 GB/s at any length of rows, against 5 at 1 KB and 8 at 4 KB where they lie side by side. Of parts of rows, the next row's.
+// 10 GB/s at any length of rows, against 5 at 1 KB and 7 at 4 KB where they lie side by side. Of parts of rows, the next row's.
 constexpr bool APART = true;
+constexpr bool EACH_TOKEN = false; // every part is decoded once for all tokens
 inline int64_t ahead_of(int64_t bytes, int64_t stride) { return bytes == stride ? 1024 : stride; }
 #endif
 
@@ -44,22 +46,31 @@ template <int rows, int tokens, bool scaled, class Kind> class Dot {
     typename Kind::Seen seen[rows];
     const Kind &kind;
 
-    void step(const typename Kind::Weights (&w)[rows], const typename Kind::Input *x, int64_t stride, const Floats (&scale)[rows]) {
-        Sum block[rows][tokens];
-        if constexpr (scaled)
-            each_sum([&](auto r, auto t) __attribute__((always_inline)) { block[r][t] = Kind::zero(); });
+    using Row = typename Kind::Weights;
+
+    void step(const Row (&w)[rows], const typename Kind::Input *x, int64_t stride, const Floats (&scale)[rows]) {
+        if constexpr (scaled && EACH_TOKEN)
+            unrolled<tokens>([&](auto t) __attribute__((always_inline)) { add<1>(t, w, x, stride, scale); });
+        else
+            add<tokens>(0, w, x, stride, scale);
+    }
+
+    // Tokens from `first` on.
+    template <int some>
+    [[gnu::always_inline]] void add(int first, const Row (&w)[rows], const typename Kind::Input *x, int64_t stride, const Floats (&scale)[rows]) {
+        const auto each = [&](auto f) __attribute__((always_inline)) {
+            unrolled<some>([&](auto t) __attribute__((always_inline)) { unrolled<rows>([&](auto r) __attribute__((always_inline)) { f(r, t); }); });
+        };
+        Sum block[rows][some];
+        if constexpr (scaled) each([&](auto r, auto t) __attribute__((always_inline)) { block[r][t] = Kind::zero(); });
         unrolled<Kind::PARTS>([&](auto i) __attribute__((always_inline)) {
-            each_sum([&](auto r, auto t) __attribute__((always_inline)) {
-                Sum &to = scaled ? block[r][t] : sum[r][t][i % CHAINS];
-                to = kind.part(i, w[r], Kind::input(i, x + t * stride), to);
+            each([&](auto r, auto t) __attribute__((always_inline)) {
+                Sum &to = scaled ? block[r][t] : sum[r][first + t][i % CHAINS];
+                to = kind.part(i, w[r], Kind::input(i, x + (first + t) * stride), to);
             });
         });
         if constexpr (scaled)
-            each_sum([&](auto r, auto t) __attribute__((always_inline)) { sum[r][t][0] = fma(block[r][t], scale[r], sum[r][t][0]); });
-    }
-
-    template <typename F> [[gnu::always_inline]] static void each_sum(F f) {
-        unrolled<tokens>([&](auto t) __attribute__((always_inline)) { unrolled<rows>([&](auto r) __attribute__((always_inline)) { f(r, t); }); });
+            each([&](auto r, auto t) __attribute__((always_inline)) { sum[r][first + t][0] = fma(block[r][t], scale[r], sum[r][first + t][0]); });
     }
 
   public:

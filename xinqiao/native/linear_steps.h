@@ -136,33 +136,6 @@ struct Four {
 };
 
 // fp32 activations times e4m3 weights: sixteen lanes are eight columns of the first 32, and the same of the others.
-#if defined(XQ_E4M3_SHIFTS)
-
-// The same for activations that are zero or of a middle size, where subnormals are quick. A vector has every fourth column.
-struct E4m3ByShifts : Tile<2, 4, 4, 4> {
-    using Input = float;
-    struct Weights {
-        Words first, second; // columns
-    };
-    using Seen = SeenNaN;
-    using Total = float;
-    static constexpr int PARTS = 4, WIDTH = 64;
-    static constexpr float BEFORE = 0x1p64f, AFTER = SHIFTS / BEFORE; // what activations and sums are multiplied with
-    static Floats zero() { return all(0.0f); }
-    Weights weights(const uint8_t *at, Seen &seen) const {
-        seen.see(at, STEP);
-        return {Words::of(at), Words::of(at + 32)};
-    }
-    static Floats input(int i, const Input *x) { return load(x + 16 * i); }
-    Floats part(int i, const Weights &w, const Floats &x, const Floats &sum) const {
-        return fma({w.first.every_fourth(i), w.second.every_fourth(i)}, x, sum);
-    }
-    static void arrange(const float *from, float *to) {
-        for (int column = 0; column < STEP; column++) to[column % 4 * 16 + column / 4] = from[column] * BEFORE;
-    }
-};
-
-#endif
 #if defined(XQ_E4M3_HALVES)
 
 struct E4m3ByF32 : Tile<1, 4, 4, 4> {
@@ -208,6 +181,34 @@ struct E4m3ByF32 : Tile<4, 8, 16, 8> {
         for (int column = 0; column < STEP; column++) to[column % 32 / 8 * 16 + column / 32 * 8 + column % 8] = from[column] * BEFORE;
     }
 };
+
+#if defined(XQ_E4M3_SHIFTS)
+
+// The same for activations that are zero or of a middle size, where subnormals are quick. A vector has every fourth column.
+struct E4m3ByShifts : Tile<2, 4, 4, 4> {
+    using Input = float;
+    struct Weights {
+        Words first, second; // columns
+    };
+    using Seen = SeenNaN;
+    using Total = float;
+    static constexpr int PARTS = 4, WIDTH = 64;
+    static constexpr float BEFORE = 0x1p64f, AFTER = SHIFTS / BEFORE; // what activations and sums are multiplied with
+    static Floats zero() { return all(0.0f); }
+    Weights weights(const uint8_t *at, Seen &seen) const {
+        seen.see(at, STEP);
+        return {Words::of(at), Words::of(at + 32)};
+    }
+    static Floats input(int i, const Input *x) { return load(x + 16 * i); }
+    Floats part(int i, const Weights &w, const Floats &x, const Floats &sum) const {
+        return fma({w.first.every_fourth(i), w.second.every_fourth(i)}, x, sum);
+    }
+    static void arrange(const float *from, float *to) {
+        for (int column = 0; column < STEP; column++) to[column % 4 * 16 + column / 4] = from[column] * BEFORE;
+    }
+};
+
+#endif
 
 #endif
 
