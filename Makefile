@@ -25,7 +25,7 @@ run: $(READY)
 
 # Two halves of about the same length, each on its own core: threads that share one wait for each other.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not matrix and not nightly and not ascend"
-HALF := $(addprefix tests/,cost examples formats native ops port prove size)
+HALF := $(addprefix tests/,cost formats native ops prove size)
 test: $(VENV)/.packages
 	@mkdir -p build
 	$(BIN)/python -m compileall -q xinqiao  # once for all programs, also where Python is told to write none
