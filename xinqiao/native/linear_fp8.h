@@ -33,7 +33,7 @@ class Fp8Product {
 #endif
 #ifdef XQ_E4M3_SHIFTS
     const E4m3ByShifts by_shifts{};
-    float *quick = nullptr; // null: subnormals are slow
+    float *quick = nullptr; // null: many tokens, or subnormals are slow
     Fit *unfolded = nullptr; // of every token
 #endif
 
@@ -54,7 +54,8 @@ class Fp8Product {
         }
 #endif
 #ifdef XQ_E4M3_SHIFTS
-        if (multiplies_subnormals()) {
+        // For more tokens decoding matters less, and sums are added up in the order of all processors.
+        if (x.count <= TOGETHER && multiplies_subnormals()) {
             quick = zeros<float>(room.quick);
             unfolded = room.unfolded.need<Fit>(x.count);
             arrange_shifts(x, w.k, quick, unfolded);
