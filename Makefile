@@ -61,7 +61,7 @@ matrix:
 # Kernels against the on-chip memory of Ascend cores, by the vendor's compiler (300 MB from PyPI; no device). Its Triton is
 # another one, so it has an environment of its own, which finds PyTorch in the first.
 ASCEND := build/ascend
-ascend-check: $(READY)
+ascend-check: $(VENV)/.packages
 	test -e $(ASCEND)/bin/python || $(PYTHON) -m venv $(ASCEND)
 	$(ASCEND)/bin/pip install --quiet triton-ascend==3.2.0 ascendnpu-ir==1.2.0 pybind11 numpy
 	$(BIN)/python -c "import sysconfig; print(sysconfig.get_paths()['purelib'])" \
