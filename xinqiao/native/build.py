@@ -106,7 +106,7 @@ def _only_one(lock: Path) -> Iterator[None]:
 
 
 def _compile(name: str, command: list[str], link: Sequence[str], built: Path) -> None:
-    print(f"xinqiao: compiling {name}, once (half a minute)", file=sys.stderr, flush=True)
+    print(f"xinqiao: compiling {name}, once (half a minute to a minute)", file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory(dir=built.parent) as folder:
         partial = Path(folder) / built.name
         done = subprocess.run([*command, "-o", str(partial), *link], capture_output=True, text=True, check=False)
