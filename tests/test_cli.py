@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import zlib
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -40,6 +41,22 @@ def test_wrong_input_is_one_line_and_exit_code_2(words, says):
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "full", "says"),
+    [
+        (["chips", "910z"], ["stderr"], ""),  # nobody can be told; the exit code says it
+        (["chips"], ["stdout"], "xinqiao: the output: No space left on device\n"),
+        (["chips", "--format", "json"], ["stdout"], "xinqiao: the output: No space left on device\n"),
+        (["chips", "--format", "json"], ["stdout", "stderr"], ""),
+    ],
+)
+def test_a_full_disk_under_the_output_is_exit_code_2(words, full, says):
+    with Path("/dev/full").open("w") as disk:
+        streams = {name: disk if name in full else subprocess.PIPE for name in ("stdout", "stderr")}
+        done = subprocess.run([sys.executable, "-m", "xinqiao.cli", *words], text=True, check=False, **streams)
+    assert (done.returncode, done.stderr or "") == (2, says)
 
 
 def test_chips_as_json():

@@ -1,7 +1,9 @@
 """The command line: one command per verb. Parse, call, print; nothing else."""
 
+import errno
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -23,8 +25,11 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except (InputError, click.UsageError) as error:
             text = error.format_message().rstrip(".") if isinstance(error, click.UsageError) else error
-            click.echo(f"xinqiao: {text}", err=True)
-            ctx.exit(2)
+            _refuse(ctx, text)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            _refuse(ctx, f"{error.filename or 'the output'}: {error.strerror}")
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -34,6 +39,12 @@ class Commands(click.Group):
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             raise InputError(f"no command '{args[0]}'{nearest(args[0], self.commands)}; see `xinqiao --help`")
         return super().resolve_command(ctx, args)
+
+
+def _refuse(ctx: click.Context, text: object) -> None:
+    with suppress(OSError):  # stderr may be on the full disk too: then the exit code alone says it
+        click.echo(f"xinqiao: {text}", err=True)
+    ctx.exit(2)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -40,11 +40,11 @@ def test_a_disk_that_fills_up_on_the_way(tmp_path):
     assert run("convert", source, "--to", "bf16", "--out", meant).returncode == 0
     script = (
         'mount -t tmpfs -o size=80m none "$0" || exit 9\n'
-        '"$@" > "$0/first" 2>&1 &\n'  # the margin is 64 MB: fill the disk while the command starts
+        '"$@" > "$0.log" 2>&1 &\n'  # the margin is 64 MB: fill the disk while the command starts
         'while ! ls "$0"/out/model-00002* >/dev/null 2>&1; do [ -e /proc/$! ] || break; done\n'
         'dd if=/dev/zero of="$0/filler" bs=64k 2>/dev/null\n'
         "wait $!\n"
-        'first=$?; tail -1 "$0/first" >&2; rm "$0/filler"; "$@" >/dev/null || exit 8\n'
+        'first=$?; tail -1 "$0.log" >&2; rm "$0/filler"; "$@" >/dev/null || exit 8\n'
         f'diff -r "$0/out" {meant} && exit $first'
     )
     done = on_small_disk(tmp_path / "disk", script, source)
