@@ -100,7 +100,6 @@ def test_mla_repeats_only_its_way_down_in_a_tensor_parallel_group():
             {"attention all-reduce", "dispatch", "combine", "experts output", "logits"},
         ),
     ],
-    ids=str,
 )
 def test_messages_where_devices_need_one_anothers_results(made, plan, batch, names):
     assert set(messages(run(batch, made, plan))) == names

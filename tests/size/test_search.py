@@ -47,7 +47,6 @@ def test_plans_use_every_device_and_split_what_can_be_split(model, chip, chips):
         ({"tp": 3}, set()),
         ({"dp": 3}, set()),
     ],
-    ids=str,
 )
 def test_degrees_that_the_user_gives_are_kept(wanted, plans):
     assert {s.plan for s in all_settings(request("llama-3-8b", "nvidia-h100", chips=8, wanted=wanted))} == plans
