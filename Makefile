@@ -23,15 +23,11 @@ $(READY): pyproject.toml
 run: $(READY)
 	$(BIN)/python examples/move_gpt.py
 
-# Two halves of about the same length, each on its own core: threads that share one wait for each other.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not matrix and not nightly and not ascend"
-HALF := $(addprefix tests/,cost formats native ops prove size)
+# A process for each processor, with one thread: threads that share a processor wait for each other.
 test: $(VENV)/.packages
-	@mkdir -p build
 	$(BIN)/python -m compileall -q xinqiao  # once for all programs, also where Python is told to write none
-	$(PYTEST) $(HALF) > build/test-half.log 2>&1 & half=$$!; \
-	$(PYTEST) $(HALF:%=--ignore %); others=$$?; \
-	wait $$half; half=$$?; cat build/test-half.log; exit $$((others + half))
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not matrix and not nightly and not ascend" \
+	  --numprocesses logical --maxprocesses 8 --dist loadfile
 
 # Published packages that the tests run.
 $(VENV)/.packages: $(READY) tests/real/requirements.txt tests/real/no-deps.txt

@@ -121,12 +121,7 @@ def run(script: Path, arguments: tuple[str, ...], ranks: int, *, evidence: bool,
 @click.option("--translate", multiple=True, metavar="PACKAGE", help="Translate it when it is imported.")
 @click.option("--format", "form", type=click.Choice(["human", "json", "sarif"]), default="human", help="How to print.")
 def port(
-    project: Path,
-    chip: str,
-    mode: Literal["diff", "check"] | None,
-    record: Path | None,
-    form: str,
-    **how: Any,
+    project: Path, chip: str, mode: Literal["diff", "check"] | None, record: Path | None, form: str, **how: Any
 ) -> None:
     """Rewrite CUDA-bound code of PROJECT, a folder or one .py file, so that it runs on any device.
 
@@ -195,12 +190,7 @@ def rules(name: str | None, form: str) -> None:
 @click.option("--chip", metavar="NAME", help="The chip that the port runs on.")
 @click.option("--from", "from_chip", metavar="NAME", help="The original's chip, if not NVIDIA's usual one.")
 @click.option("--ranks", type=click.IntRange(1, 64), default=1, help="Processes to start, as torchrun does.")
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Keep records, logs, proof and page.",
-)
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="Keep records, logs, proof and page.")
 @click.option("--whole", is_flag=True, help="Where values part, run again and compare whole tensors.")
 @_format
 @click.argument("script", required=False, type=click.Path(path_type=Path))

@@ -16,7 +16,7 @@ NAMES = ("attention", "dsa", "linear", "moe")
 STRICT = ("-std=c++20", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-fopenmp")
 # GCC's bug 105593: it warns of its own header for AVX-512, where undefined registers are initialised with themselves.
 GCC = (*STRICT, "-Wno-uninitialized", "-Wno-maybe-uninitialized")
-SANITIZED = (*GCC, "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SANITIZED = (*GCC, "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 
 
 def run(*command):
@@ -54,5 +54,5 @@ def test_another_compiler_and_processor(name, level, tmp_path):
     target = "aarch64-linux-gnu" if level == "aarch64" else "x86_64-linux-gnu"
     processor = () if level == "aarch64" else ("-mcpu=znver4",)
     clang = (sys.executable, "-m", "ziglang", "c++", "-target", target, *processor)
-    done = run(*clang, "-c", "-O1", "-fPIC", *STRICT, FOLDER / f"{name}.cpp", "-o", tmp_path / "kernels.o")
+    done = run(*clang, "-c", "-fPIC", *STRICT, FOLDER / f"{name}.cpp", "-o", tmp_path / "kernels.o")
     assert done.returncode == 0, done.stderr
