@@ -160,7 +160,9 @@ def test_a_weight_or_scale_that_is_nan_reaches_its_outputs_alone(block, level):
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_threads_change_nothing(threads):
-    w, x = eight_bits.fp8(300, 320), eight_bits.tokens((5, 320), torch.bfloat16)
+    w, x = eight_bits.fp8(300, 320), eight_bits.tokens((5, 320), torch.float32)
+    x[0, 0] = 2.0**-70  # sums near zero of a token that has such a number are computed in another way,
+    w.codes.view(torch.uint8)[130] = 0  # and rows of a block may be of two threads
     before = torch.get_num_threads()
     one = kernel(None, x, w, (128, 128))
     try:

@@ -16,7 +16,7 @@ class Fp8Product {
     const Tokens x;
     const int64_t steps = steps_of(w.k), width = steps * STEP;
     struct Rooms {
-        Room arranged, wide, quick, folded, restore, unfolded;
+        Room arranged, wide, quick, folded, restore, unfolded, again;
         PanelScales scales;
     };
     static Rooms &rooms() {
@@ -125,7 +125,7 @@ class Fp8Product {
 #endif
 
 #ifdef XQ_E4M3_SHIFTS
-    // Tokens that do not fit are computed again, each by itself: none changes what others give.
+    // Tokens that do not fit are computed again, each by itself: no token changes what another gives.
     bool few_shifts(const Part &p) {
         Fit fits[TOGETHER];
         const float *from = quick + p.first * width;
@@ -141,14 +141,23 @@ class Fp8Product {
         }
         if (std::count(fits, fits + p.tokens, Fit::none) == p.tokens) return false;
         folds ? compute<false>(by_shifts, p, from) : compute<true>(by_shifts, p, from);
-        for (int64_t t = 0; t < p.tokens; t++) {
-            const float *sums = p.out + t * p.out_stride, least = fits[t] == Fit::near ? least_sum(w.k) : 0;
-            if (std::any_of(sums, sums + p.rows, [&](float sum) { return std::abs(sum) < least; })) fits[t] = Fit::none;
-        }
         p.multiply([](int64_t) { return E4m3ByShifts::AFTER; });
-        for (int64_t t = 0; t < p.tokens; t++)
-            if (fits[t] == Fit::none) few_f32({p.codes, p.rows, p.first + t, 1, p.out + t * p.out_stride, p.out_stride});
+        for (int64_t t = 0; t < p.tokens; t++) {
+            const Part one{p.codes, p.rows, p.first + t, 1, p.out + t * p.out_stride, p.out_stride};
+            if (fits[t] == Fit::none) few_f32(one);
+            if (fits[t] == Fit::near) mend(one);
+        }
         return true;
+    }
+
+    // A token's sums that are so small that what they lost counts; no row changes what another gives.
+    void mend(const Part &p) {
+        const auto small = [least = least_sum(w.k) * E4m3ByShifts::AFTER](float sum) { return std::abs(sum) < least; };
+        if (std::none_of(p.out, p.out + p.rows, small)) return;
+        float *again = room.again.need<float>(p.rows);
+        few_f32({p.codes, p.rows, p.first, 1, again, p.rows});
+        for (int64_t r = 0; r < p.rows; r++)
+            if (small(p.out[r])) p.out[r] = again[r];
     }
 #endif
 
