@@ -1,5 +1,6 @@
 // Rows of x, sorted by expert, times each expert's weight; and gated experts made of two such products.
 #pragma once
+#include "linear_fp8.h"
 #include "moe_weights.h"
 
 namespace xq::moe {
@@ -45,6 +46,32 @@ template <class T> struct Sorted {
     int64_t begin(int64_t e) const { return e ? ends[e - 1] : 0; }
 };
 
+#if defined(XQ_E4M3_HALVES)
+
+// Strips of rows from `from` up to, not including, `to`, and those that lie `apart` rows further, times a few tokens, by the kernel of
+// linear layers. finish(token, strip's first row, values): as in `product`.
+template <class Finish> void as_linear(const Fp8Weights &w, const Tokens &x, int64_t from, int64_t to, int64_t apart, Finish finish) {
+    static thread_local Room space;
+    const bool one = apart == STRIP;
+    const int64_t each = one ? PAIR : STRIP, second = one ? STRIP : (to - from + STRIP - 1) / STRIP * STRIP;
+    const int64_t width = one ? (to - from + PAIR - 1) / PAIR * PAIR : 2 * second;
+    float *sums = space.need<float>(x.count * width);
+    std::fill_n(sums, x.count * width, 0.0f);
+    Fp8Product product(w, x);
+    product.rows(from, to, sums, width);
+    if (!one) product.rows(from + apart, to + apart, sums + second, width);
+    for (int64_t t = 0; t < x.count; t++)
+        for (int64_t first = from; first < to; first += each) {
+            const float *strip = sums + t * width + first - from;
+            float values[PAIR];
+            std::copy_n(strip, STRIP, values);
+            std::copy_n(strip + second, STRIP, values + STRIP);
+            finish(t, first, values);
+        }
+}
+
+#endif
+
 // finish(expert, row, strip, values): values[0..15] are of the weight's rows from 16 · strip on, values[16..31] of those that
 // lie `apart` rows further; where apart = 16, strips are two apart.
 template <class D, class T, class Finish>
@@ -63,7 +90,8 @@ void product(Sorted<T> x, const Weights &w, int64_t apart, int32_t threads, Fini
     for (int64_t e = 0; e < x.experts; e++)
         if (x.ends[e] > x.begin(e)) busy.push_back(e);
     // A thread takes several strips that lie one after the other, since it asks for the next ones before it comes to them.
-    const int64_t items = int64_t(busy.size()) * strips, run = std::clamp<int64_t>(items / (threads * 8), 1, 16);
+    const int64_t run = std::clamp<int64_t>(int64_t(busy.size()) * strips / (threads * 8), 1, 16);
+    const int64_t runs = (strips + run - 1) / run, items = int64_t(busy.size()) * runs;
 #pragma omp parallel num_threads(threads)
     {
         if (!as_is) {
@@ -77,20 +105,31 @@ void product(Sorted<T> x, const Weights &w, int64_t apart, int32_t threads, Fini
             }
         }
         Room space_a, space_b;
-#pragma omp for schedule(dynamic, run)
+#pragma omp for schedule(dynamic, 1)
         for (int64_t item = 0; item < items; item++) {
-            const int64_t e = busy[size_t(item / strips)], first = item % strips * each, begin = x.begin(e);
-            const Strip<D> a(w, e, first, half, depth, space_a);
-            const Strip<D> b(w, e, first + apart, w.n, depth, space_b);
-            float scale[PAIR] = {}; // of int8's rows
-            for (int64_t j = 0; whole && j < PAIR; j++)
-                if (const int64_t r = j < STRIP ? first + j : first + apart + j - STRIP; r < w.n) scale[j] = w.row_factor(e, r);
-            multiply<D>(a, b, tokens + begin * depth, x.ends[e] - begin, depth, [&](int64_t t, int64_t some, float *values) {
-                for (int64_t i = begin + t; i < begin + t + some; i++, values += PAIR) {
-                    for (int64_t j = 0; whole && j < PAIR; j++) values[j] = values[j] * factors[i] * scale[j];
-                    finish(e, i, first, values);
+            const int64_t e = busy[size_t(item / runs)], begin = x.begin(e), mine = x.ends[e] - begin;
+            const int64_t from = item % runs * run * each, to = std::min(half, from + run * each);
+#if defined(XQ_E4M3_HALVES)
+            if constexpr (std::is_same_v<D, Fp32>)
+                if (mine <= FEW && spelled && w.block_columns % 32 == 0) {
+                    const Tokens few{tokens + begin * depth, Number::f32, mine, depth};
+                    as_linear(w.of(e), few, from, to, apart, [&](int64_t i, int64_t first, float *values) { finish(e, begin + i, first, values); });
+                    continue;
                 }
-            });
+#endif
+            for (int64_t first = from; first < to; first += each) {
+                const Strip<D> a(w, e, first, half, depth, space_a);
+                const Strip<D> b(w, e, first + apart, w.n, depth, space_b);
+                float scale[PAIR] = {}; // of int8's rows
+                for (int64_t j = 0; whole && j < PAIR; j++)
+                    if (const int64_t r = j < STRIP ? first + j : first + apart + j - STRIP; r < w.n) scale[j] = w.row_factor(e, r);
+                multiply<D>(a, b, tokens + begin * depth, mine, depth, [&](int64_t t, int64_t some, float *values) {
+                    for (int64_t i = begin + t; i < begin + t + some; i++, values += PAIR) {
+                        for (int64_t j = 0; whole && j < PAIR; j++) values[j] = values[j] * factors[i] * scale[j];
+                        finish(e, i, first, values);
+                    }
+                });
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 // The weights of all experts, and sixteen rows of one of them as a kernel takes them.
 #pragma once
-#include "linear_steps.h"
+#include "linear_scales.h"
 #include "moe_multiply.h"
 #include <vector>
 
@@ -32,6 +32,10 @@ struct Weights { // as in cpu/moe.py
     }
     float factor(int64_t place) const {
         return scaling == Scaling::e8m0 ? POWERS.at[scales[place]] : codec::load<float>(scales, place);
+    }
+    Fp8Weights of(int64_t expert) const { // e4m3, in blocks of multiples of 32 columns
+        const int32_t bytes = scaling == Scaling::f32 ? 4 : 1;
+        return {row(expert, 0), scales + scale(expert, 0) * bytes, n, k, bytes, int32_t(block_rows), int32_t(block_columns)};
     }
     float row_factor(int64_t expert, int64_t r) const { return codec::load<float>(scales, expert * n + r); } // of int8
 };
@@ -199,43 +203,6 @@ inline void add_bf16(const Weights &w, const uint8_t *codes, int64_t depth, cons
     each_sum<rows, tokens>([&](auto r, auto t) __attribute__((always_inline)) { to[r][t] = sum[r][t]; });
 }
 
-// The same of e4m3: sums of a block, times its scale, are added up. place: of each row's first scale.
-template <int rows, int tokens>
-inline void add_halves(const Weights &w, const uint8_t *codes, const int64_t (&place)[rows], int64_t depth, const float *x,
-                       Floats (&sum)[rows][tokens]) {
-    constexpr int AT_ONCE = 32;
-    SeenNaN seen[rows];
-    for (int64_t first = 0, block = 0; first < w.k; first += w.block_columns, block++) {
-        const int64_t end = std::min(w.k, first + w.block_columns);
-        Floats part[rows][tokens];
-        each_sum<rows, tokens>([&](auto r, auto t) __attribute__((always_inline)) { part[r][t] = all(0.0f); });
-        const auto step = [&](int64_t k, const uint8_t *at, int64_t stride) __attribute__((always_inline)) {
-            unrolled<rows>([&](auto r) __attribute__((always_inline)) {
-                soon(codes + k * rows + r * AT_ONCE);
-                seen[r].see(at + r * stride, AT_ONCE);
-                unrolled<AT_ONCE / LANES>([&](auto i) __attribute__((always_inline)) {
-                    const Floats some = e4m3_by_halves(at + r * stride + i * LANES);
-                    unrolled<tokens>([&](auto t) __attribute__((always_inline)) {
-                        part[r][t] = fma(some, load(x + t * depth + k + i * LANES), part[r][t]);
-                    });
-                });
-            });
-        };
-        int64_t k = first;
-        for (; k + AT_ONCE <= end; k += AT_ONCE) step(k, codes + k, w.k);
-        if (k < end) {
-            uint8_t last[rows][AT_ONCE] = {};
-            for (int r = 0; r < rows; r++) std::copy_n(codes + r * w.k + k, end - k, last[r]);
-            step(k, last[0], AT_ONCE);
-        }
-        each_sum<rows, tokens>([&](auto r, auto t) __attribute__((always_inline)) {
-            sum[r][t] = fma(part[r][t], all(w.factor(place[r] + block) * HALVES), sum[r][t]);
-        });
-    }
-    for (int r = 0; r < rows; r++)
-        for (int t = 0; seen[r].any() && t < tokens; t++) sum[r][t] = all(codec::number(codec::NOT_A_NUMBER));
-}
-
 #endif
 
 template <class D> constexpr Kind NATIVE = std::is_same_v<typename D::Element, float> ? Kind::f32 : Kind::bf16;
@@ -267,14 +234,8 @@ template <class D> class Strip {
             }
 #endif
 #if defined(XQ_E4M3_HALVES)
-        if constexpr (std::is_same_v<D, Fp32>) {
+        if constexpr (std::is_same_v<D, Fp32>)
             if (w.kind == Kind::bf16) return add_bf16(w, row(r), depth, x, sum);
-            if (w.kind == Kind::e4m3) {
-                int64_t places[rows];
-                for (int i = 0; i < rows; i++) places[i] = scale(r + i);
-                return add_halves(w, row(r), places, depth, x, sum);
-            }
-        }
 #endif
 #if defined(__AVX2__)
         if constexpr (std::is_same_v<D, Int16>) return add_bytes(w, row(r), depth, x, sum);
