@@ -134,7 +134,7 @@ def measure(limits: Limits, dtype: torch.dtype, tokens: int, rounds: int, given:
     x = torch.randn(tokens, HIDDEN).to(dtype)
     weights, chosen = moe.route(torch.randn(tokens, EXPERTS), top_k=TOP_K)
     seconds: dict[str, float] = {}
-    for _ in range(max(2, rounds if tokens <= 64 else rounds // 4)):
+    for _ in range(max(2, rounds * 64 // max(8, tokens) if tokens <= 64 else rounds // 4)):  # about as long for any
         for i, (gate_up, down) in enumerate(given):
             runs = {**PEERS, "ours": moe.experts, **{name: made[i] for name, made in extra.items()}}
             for name, run in runs.items():
