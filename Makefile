@@ -23,11 +23,12 @@ $(READY): pyproject.toml
 run: $(READY)
 	$(BIN)/python examples/move_gpt.py
 
-# A process for each processor, with one thread: threads that share a processor wait for each other.
+# A process for each processor, with one thread: threads that share a processor wait for each other. Files in their own order: the
+# usual one, those with most tests first, has the longest at the end, for one processor alone.
 test: $(VENV)/.packages
 	$(BIN)/python -m compileall -q xinqiao  # once for all programs, also where Python is told to write none
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not matrix and not nightly and not ascend" \
-	  --numprocesses logical --maxprocesses 8 --dist loadfile
+	  --numprocesses logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
 # Published packages that the tests run.
 $(VENV)/.packages: $(READY) tests/real/requirements.txt tests/real/no-deps.txt
