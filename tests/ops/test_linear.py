@@ -142,6 +142,8 @@ def test_what_is_not_finite_stays_in_its_token(value, block, dtype, level):
     for token in (0, 2):
         true = x[token : token + 1]
         assert near(found[token : token + 1], true, w) and near(clean[token : token + 1], true, w)
+        if dtype == torch.float32:  # bfloat16 may be multiplied as float32 beside such a token
+            assert torch.equal(found[token], clean[token])
 
 
 @pytest.mark.parametrize("level", processor.levels())

@@ -90,14 +90,6 @@ class Fp8Product {
         dots<scaled>(kind, p.rows, p.codes, p.tokens, {from, width}, room.scales.all_steps, {p.out, p.out_stride});
     }
 
-    // The part's activations with the scales folded in; null where one left the range.
-    template <typename T, typename Fold> const T *folded(const Part &p, const T *from, Fold fold) {
-        T *to = room.folded.need<T>(TOGETHER * width);
-        bool fits = true;
-        for (int64_t t = 0; t < padded(p.tokens); t++) fits &= fold(from + (p.first + t) * width, to + t * width);
-        return fits ? to : nullptr;
-    }
-
     void few_tokens(const Part &p) {
 #ifdef XQ_BF16_STEPS
         if (arranged && few_bf16(p)) return;
@@ -112,8 +104,11 @@ class Fp8Product {
     bool few_bf16(const Part &p) {
         const PanelScales &s = room.scales;
         if (s.common != 0) {
-            const auto fold = [&](const uint16_t *from, uint16_t *to) { return fold_bf16(from, s.powers, steps, to); };
-            if (const uint16_t *few = folded(p, arranged, fold)) {
+            uint16_t *few = room.folded.need<uint16_t>(TOGETHER * width);
+            bool fits = true; // none of them leaves the range
+            for (int64_t t = 0; t < padded(p.tokens); t++)
+                fits &= fold_bf16(arranged + (p.first + t) * width, s.powers, steps, few + t * width);
+            if (fits) {
                 compute<false>(by_bf16, p, few);
                 if (s.common != 1) p.multiply([&](int64_t) { return s.common; });
                 return true;
@@ -167,13 +162,17 @@ class Fp8Product {
             restore = room.restore.need<float>(x.count);
             arrange_f32(x, w.k, wide, restore);
         }
-        const float *scales = room.scales.all_steps.at;
-        const auto fold = [&](const float *from, float *to) { return fold_f32(from, scales, steps, to); };
-        const float *few = room.scales.shared ? folded(p, wide, fold) : nullptr;
-        if (few)
+        const float *all_tokens = wide + p.first * width;
+        if (room.scales.shared) {
+            float *few = room.folded.need<float>(TOGETHER * width);
+            bool fits[TOGETHER];
+            for (int64_t t = 0; t < padded(p.tokens); t++)
+                fits[t] = fold_f32(all_tokens + t * width, room.scales.all_steps.at, steps, few + t * width);
             compute<false>(by_f32, p, few);
-        else
-            compute<true>(by_f32, p, wide + p.first * width);
+            for (int64_t t = 0; t < p.tokens; t++) // by itself: no token changes what another gives
+                if (!fits[t]) compute<true>(by_f32, {p.codes, p.rows, p.first + t, 1, p.out + t * p.out_stride, p.out_stride}, all_tokens + t * width);
+        } else
+            compute<true>(by_f32, p, all_tokens);
         p.multiply([&](int64_t t) { return restore[p.first + t]; });
     }
 };
